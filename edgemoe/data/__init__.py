@@ -1,0 +1,6 @@
+"""Handwritten characters: readers of every supported format, and the pen-stroke renderer."""
+
+from edgemoe.data.samples import load_samples
+from edgemoe.data.strokes import render_strokes
+
+__all__ = ["load_samples", "render_strokes"]
