@@ -1,0 +1,303 @@
+"""Counts what one inference of an ONNX graph costs, layer by layer.
+
+Conventions:
+
+- The batch is the one the graph declares; a symbolic first axis counts as 1.
+- MACs are the multiply-accumulates of Conv, Gemm and MatMul, and one for each element that a
+  BatchNormalization writes. A bias, a pooling, an activation function have none.
+- Every initializer that an operator computes with is a parameter, a BatchNormalization's mean and variance
+  too. Shapes, axes and clipping bounds are not; scales and zero points of a quantized graph are bytes only.
+- An operator that works element by element and is the only reader of the layer before it is fused into that
+  layer: its input is never in memory. This is what runtimes do, and it keeps the figures of the global expert
+  low, so that no overhead measured against them looks small by it. Reshaping moves nothing. All else reads
+  every distinct input once, whole, and writes its output once.
+- A quantized graph in QDQ form is read as the integer network that it stands for: DequantizeLinear is a view
+  of the integers in memory, and a QuantizeLinear behind a layer is how that layer writes. At the edge, where
+  a float tensor is an input or an output of the graph, they are layers.
+- What no rule covers is listed as unknown, and nothing of it is in the totals.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+
+from edgemoe.accounting.cost import GraphCost, LayerCost, Unknown
+from edgemoe.accounting.onnx_reader import (
+    ELEMENT_LIMIT,
+    Node,
+    OnnxModel,
+    TensorData,
+    ValueInfo,
+    dtype_name,
+    read_onnx,
+)
+from edgemoe.accounting.operators import ELEMENTWISE, VIEWS, is_known, macs, plain
+from edgemoe.accounting.shapes import SHAPE_RULES, STRUCTURED, fold
+from edgemoe.accounting.tensor import Shape, Tensor, constant, constant_node
+from edgemoe.errors import EdgemoeError
+
+__all__ = ["count_file", "count_graph"]
+
+
+def count_file(path: str | os.PathLike[str]) -> GraphCost:
+    """Count an ONNX file; see `count_graph`."""
+    return count_graph(read_onnx(path))
+
+
+def count_graph(model: OnnxModel) -> GraphCost:
+    """Count a float graph, or one that onnxruntime quantized statically (QDQ or QOperator form).
+
+    Raises
+    ------
+    EdgemoeError
+        If an axis of an input other than the first is symbolic, or the graph is not valid.
+    """
+    return _Counter(model).run()
+
+
+@dataclass
+class _Layer:
+    name: str
+    op: str
+    macs: int = 0
+    mac_bits: int = 0
+    weights: list[str] = field(default_factory=list)
+    scales: list[str] = field(default_factory=list)
+    reads: set[str] = field(default_factory=set)
+    writes: str = ""
+
+
+class _Counter:
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+        self.constants: dict[str, TensorData] = dict(model.initializers)
+        self.tensors: dict[str, Tensor] = {name: constant(data) for name, data in self.constants.items()}
+        self.memory: dict[str, Tensor] = {}  # by storage name
+        self.layers: list[_Layer] = []
+        self.unknown: list[Unknown] = []
+        self.lost: set[str] = set()  # tensors whose shape is not known
+        self.open: dict[str, _Layer] = {}  # tensors whose layer can still take their only reader in
+        self.kept = [value.name for value in model.outputs]  # what lives to the end
+        self.claimed: set[str] = set()
+        # Asking for a shape is no reading.
+        reads = (name for node in model.nodes if node.op_type != "Shape" for name in node.inputs)
+        self.uses = Counter([*reads, *self.kept])
+        self.makers = {name for node in model.nodes for name in node.outputs if name}
+        self.declared = {value.name: value for value in (*model.value_info, *model.outputs)}
+
+    def run(self) -> GraphCost:
+        for value in self.model.inputs:
+            if value.name not in self.constants:
+                self._activation(value.name, *self._declared(value))
+        for node in self.model.nodes:
+            try:
+                self._node(node)
+            except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+                if isinstance(error, EdgemoeError):
+                    raise
+                raise self._error(f"node {_title(node)}", f"is not valid: {error}") from error
+        layers = [self._cost(layer) for layer in self.layers]
+        for name, data in self.model.initializers.items():
+            if not self.uses[name]:
+                self.unknown.append(Unknown(name, "initializer", "no operator reads it", data.bytes))
+        return GraphCost(
+            self.model.source, tuple(layers), tuple(self.unknown), self.model.file_bytes, self._peak()
+        )
+
+    def _error(self, field: str, reason: str) -> EdgemoeError:
+        return EdgemoeError(f"{self.model.source}: {field}: {reason}")
+
+    def _declared(self, value: ValueInfo) -> tuple[Shape, str]:
+        if value.shape is None or value.dtype is None:
+            raise self._error(f"tensor {value.name!r}", "has no declared shape and number type")
+        for axis, size in enumerate(value.shape):
+            if isinstance(size, str) and axis:
+                raise self._error(f"tensor {value.name!r}", f"axis {axis} is dynamic ({size or 'unnamed'})")
+        return tuple(size if isinstance(size, int) else 1 for size in value.shape), value.dtype
+
+    def _node(self, node: Node) -> None:
+        for name in node.outputs:
+            if name in self.tensors or name in self.lost:
+                raise ValueError(f"{name!r} is made twice")
+        if node.op_type == "Constant":
+            data = constant_node(node)
+            self.constants[data.name], self.tensors[data.name] = data, constant(data)
+            return
+        names = [name for name in node.inputs if name]
+        for name in names:
+            if name not in self.tensors and name not in self.lost:
+                place = "a later node makes" if name in self.makers else "nothing makes"
+                raise ValueError(f"it reads {name!r}, which {place}")
+        reason = self._obstacle(node, names)
+        if reason is None:
+            self._count(node)
+            self.lost.update(
+                filter(None, node.outputs[1:])
+            )  # masks and indices, which inference does not use
+            return
+        self._unknown(
+            node, reason, (w for name in names if name in self.tensors for w in self.tensors[name].weights)
+        )
+        for name in filter(None, node.outputs):
+            try:
+                self._activation(name, *self._declared(self.declared[name]))
+            except (EdgemoeError, KeyError):
+                self.lost.add(name)
+
+    def _obstacle(self, node: Node, names: list[str]) -> str | None:
+        """Say why a node cannot be counted, or None."""
+        if not is_known(node):
+            return "no rule counts this operator"
+        if node.attributes.get("channels_last"):
+            return "no rule counts this operator with the channels last"
+        for name in names:
+            if name in self.lost:
+                return f"the shape of its input {name!r} is not known"
+        for name in node.inputs[1:] if node.op_type in STRUCTURED else ():
+            if name and self.tensors[name].storage:
+                return f"its input {name!r} is computed at run time"
+        return None
+
+    def _count(self, node: Node) -> None:
+        inputs = [self.tensors[name] if name else None for name in node.inputs]
+        output = node.outputs[0]
+        if node.op_type == "DequantizeLinear":
+            self._dequantize(node, output)
+            return
+        if node.op_type == "QuantizeLinear":
+            self._quantize(node, output)
+            return
+        value = fold(node.op_type, node.attributes, inputs)
+        if value is not None:
+            self.tensors[output] = Tensor(value.shape, "int64", "int64", value=value)
+            return
+        seen = plain(node, inputs)
+        shape = SHAPE_RULES[seen.op](node.attributes, seen.data)
+        if any(size < 1 for size in shape):
+            raise ValueError(f"its output shape would be {list(shape)}")
+        source = self.tensors[node.inputs[0]]
+        if seen.op in VIEWS or (seen.op == "Transpose" and not source.storage):
+            self.tensors[output] = replace(source, shape=shape, value=None)
+            self._open(output, self.open.get(node.inputs[0]))
+            return
+        operands = [t for t in (seen.data[:1] if seen.op in STRUCTURED else seen.data) if t]
+        weights = [name for t in operands for name in t.weights]
+        for name in weights:
+            if self.constants[name].external:
+                self._unknown(node, f"its weight {name!r} is kept outside the file", weights)
+                self._activation(output, shape, seen.dtype)
+                return
+        activations = [name for name in node.inputs if name and self.tensors[name].storage]
+        layer = self.open.get(activations[0]) if seen.op in ELEMENTWISE and len(activations) == 1 else None
+        if layer and self.tensors[activations[0]].shape == shape:
+            del self.memory[layer.writes]
+            layer.op += f"+{seen.op}"
+        else:
+            layer = self._layer(node, [t.storage for t in operands if t.storage])
+        count, bits = macs(seen.op, node.attributes, operands, shape)
+        layer.macs, layer.mac_bits = layer.macs + count, max(layer.mac_bits, bits)
+        layer.weights += weights
+        layer.scales += [name for t in operands for name in t.scales] + seen.scales
+        layer.writes = output
+        self._activation(output, shape, seen.dtype, seen.output_scales)
+        self._open(output, layer)
+
+    def _dequantize(self, node: Node, output: str) -> None:
+        x = self.tensors[node.inputs[0]]
+        scales = tuple(name for name in node.inputs[1:] if name)
+        self.tensors[output] = replace(x, dtype=self.tensors[scales[0]].dtype, scales=(*x.scales, *scales))
+        if output in self.kept and x.storage:
+            layer = self._layer(node, [x.storage])
+            layer.scales, layer.writes = list(scales), output
+            self.memory[output] = replace(x, stored=self.tensors[output].dtype)
+
+    def _quantize(self, node: Node, output: str) -> None:
+        x = self.tensors[node.inputs[0]]
+        scales = tuple(name for name in node.inputs[1:] if name)
+        to = node.attributes.get("output_dtype")
+        dtype = (
+            self.tensors[scales[1]].dtype
+            if len(scales) > 1
+            else dtype_name(to)
+            if isinstance(to, int)
+            else "uint8"
+        )
+        if not x.storage or (x.stored == dtype and set(scales) == set(x.scales)):
+            # A constant stays as it is stored; what was dequantized with the same scale is back in its form.
+            self.tensors[output] = replace(x, dtype=dtype)
+            return
+        layer = self.open.get(node.inputs[0])
+        if layer:
+            del self.memory[layer.writes]
+        else:
+            layer = self._layer(node, [x.storage])
+        layer.scales += scales
+        layer.writes = output
+        self._activation(output, x.shape, dtype, scales)
+
+    def _layer(self, node: Node, reads: Iterable[str]) -> _Layer:
+        self.layers.append(_Layer(_title(node), node.op_type, reads=set(reads)))
+        return self.layers[-1]
+
+    def _open(self, name: str, layer: _Layer | None) -> None:
+        """Let the only reader of a float tensor fuse into the layer that makes it."""
+        if layer and self.uses[name] == 1 and name not in self.kept and "float" in self.tensors[name].stored:
+            self.open[name] = layer
+
+    def _unknown(self, node: Node, reason: str, weights: Iterable[str]) -> None:
+        self.unknown.append(Unknown(_title(node), node.op_type, reason, self._claim(weights)[1]))
+
+    def _activation(self, name: str, shape: Shape, dtype: str, scales: tuple[str, ...] = ()) -> None:
+        self.tensors[name] = self.memory[name] = Tensor(shape, dtype, dtype, scales=scales, storage=name)
+        if self.memory[name].elements > ELEMENT_LIMIT:
+            raise ValueError(f"tensor {name!r} of shape {list(shape)} is larger than any that can be meant")
+
+    def _claim(self, names: Iterable[str]) -> tuple[int, int]:
+        """Count the elements and bytes of the constants that no layer before has counted."""
+        new = [self.constants[name] for name in dict.fromkeys(names) if name in self.constants]
+        new = [data for data in new if data.name not in self.claimed]
+        self.claimed.update(data.name for data in new)
+        return sum(data.elements for data in new), sum(data.bytes for data in new)
+
+    def _cost(self, layer: _Layer) -> LayerCost:
+        reads, write = [self.memory[name] for name in sorted(layer.reads)], self.memory[layer.writes]
+        weight_bytes = sum(self.constants[name].bytes for name in set(layer.weights))
+        parameters, new_weight_bytes = self._claim(layer.weights)
+        _, scale_bytes = self._claim(layer.scales)
+        return LayerCost(
+            name=layer.name,
+            op=layer.op,
+            parameters=parameters,
+            bytes=new_weight_bytes + scale_bytes,
+            quantization_bytes=scale_bytes,
+            macs=layer.macs,
+            mac_bits=layer.mac_bits,
+            weight_bytes_read=weight_bytes + scale_bytes,
+            elements_read=sum(t.elements for t in reads),
+            elements_written=write.elements,
+            bytes_read=sum(t.bytes for t in reads),
+            bytes_written=write.bytes,
+        )
+
+    def _peak(self) -> int:
+        """The largest sum of the sizes of tensors alive at one layer."""
+        last = {
+            self.tensors[name].storage: len(self.layers) - 1 for name in self.kept if name in self.tensors
+        }
+        last |= {name: len(self.layers) - 1 for name in self.kept}
+        first = {value.name: 0 for value in self.model.inputs}
+        for i, layer in enumerate(self.layers):
+            for name in (*layer.reads, layer.writes):
+                first.setdefault(name, i)
+                last[name] = max(last.get(name, 0), i)
+        change = [0] * (len(self.layers) + 1)
+        for name in first.keys() & last.keys() & self.memory.keys():
+            change[first[name]] += self.memory[name].bytes
+            change[last[name] + 1] -= self.memory[name].bytes
+        return max(accumulate(change))
+
+
+def _title(node: Node) -> str:
+    return node.name or next(filter(None, node.outputs), node.op_type)

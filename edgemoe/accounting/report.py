@@ -1,0 +1,139 @@
+"""What the local expert and the gate cost on top of the global expert, as a record and as tables."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edgemoe.accounting.cost import GraphCost, PartCost
+from edgemoe.accounting.energy import EnergyModel, MemoryLevels, load_energy_model
+
+__all__ = ["overhead", "print_report"]
+
+_RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def overhead(
+    global_cost: GraphCost,
+    local: PartCost | None = None,
+    gate: PartCost | None = None,
+    model: EnergyModel | None = None,
+) -> dict[str, Any]:
+    """Set the costs of the parts against each other.
+
+    Parameters
+    ----------
+    global_cost : GraphCost
+        The global expert as deployed: count its int8 form.
+    local, gate : PartCost, optional
+        The local expert and the gate, which read features that the global expert has computed anyway. Without
+        both there is no overhead to tell.
+    model : EnergyModel, optional
+        By default `load_energy_model()`.
+
+    Returns
+    -------
+    dict
+        The record that ``account --json`` prints, ready for `json.dumps`:
+
+        - "global", "local", "gate": parameters, bytes, macs, traffic in bytes and energy_nj of each part;
+          None for a part not given.
+        - "overhead": bytes, macs and energy of local expert plus gate as fractions of the global expert, for
+          an input that is routed to the local expert; None where the global expert counts nothing.
+        - "routing": expected macs and energy_nj of the whole mixture against the share of inputs that are
+          routed. The global expert and the gate see every input.
+        - "layers": the global expert's, with energy_nj; "unknown": what could not be counted.
+        - "levels": the memory sizes that weights and activations imply.
+        - "board_nj": what boards spend on so many MACs as the global expert has, lowest and highest.
+    """
+    model = model or load_energy_model()
+    parts = {"global": global_cost.total(), "local": local, "gate": gate}
+    stored = sum(part.bytes for part in parts.values() if part)
+    levels = model.levels(stored, global_cost.peak_activation_bytes)
+    report: dict[str, Any] = {n: part and _part(part, model, levels) for n, part in parts.items()}
+    report["global"] |= {
+        "file_bytes": global_cost.file_bytes,
+        "peak_activation_bytes": global_cost.peak_activation_bytes,
+    }
+    report["overhead"], report["routing"] = None, []
+    if local is not None and gate is not None:
+        whole, added = report["global"], _part(local + gate, model, levels)
+        keys = {"bytes": "bytes", "macs": "macs", "energy": "energy_nj"}
+        report["overhead"] = {
+            name: added[key] / whole[key] if whole[key] else None for name, key in keys.items()
+        }
+        report["routing"] = [
+            {"rate": rate}
+            | {k: whole[k] + report["gate"][k] + rate * report["local"][k] for k in ("macs", "energy_nj")}
+            for rate in _RATES
+        ]
+    return report | {
+        "layers": [asdict(c) | {"energy_nj": model.energy_nj(c.part(), levels)} for c in global_cost.layers],
+        "unknown": [asdict(entry) for entry in global_cost.unknown],
+        "model": model.name,
+        "model_source": model.source,
+        "levels": asdict(levels),
+        "board_factor": list(model.board_factor),
+        "board_nj": [factor * model.mac_nj(global_cost.total()) for factor in model.board_factor],
+    }
+
+
+def print_report(report: dict[str, Any], console: Console) -> None:
+    """Print a record made by `overhead` as tables, with what the figures leave out."""
+    names = {"global": "global expert", "local": "local expert", "gate": "gate"}
+    columns = ["parameters", "bytes", "macs", "weight_bytes_read", "bytes_read", "bytes_written", "energy_nj"]
+    headings = ["parameters", "bytes", "MACs", "weights read", "activ. read", "written", "energy nJ"]
+
+    def table(title: str, first: str, rows: list[tuple[str, dict[str, Any]]]) -> Table:
+        made = Table(title=title)
+        made.add_column(first)
+        for heading in headings:
+            made.add_column(heading, justify="right")
+        for name, row in rows:
+            made.add_row(
+                escape(name), *[f"{row[c]:,.1f}" if c == "energy_nj" else f"{row[c]:,}" for c in columns]
+            )
+        return made
+
+    layers = [(f"{layer['name']} ({layer['op']})", layer) for layer in report["layers"]]
+    console.print(table("Layers of the global expert, one inference", "layer", layers))
+    parts = [(title, report[name]) for name, title in names.items() if report[name]]
+    console.print(table("Parts, one inference", "part", parts))
+    whole = report["global"]
+    console.print(
+        f"The global expert's file has {whole['file_bytes']:,} bytes; "
+        f"its activations take {whole['peak_activation_bytes']:,} bytes at most."
+    )
+    if report["overhead"]:
+        shares = [f"{name} {value:.2%}" for name, value in report["overhead"].items() if value is not None]
+        console.print(f"Local expert and gate on top of the global expert: {', '.join(shares)}.")
+        routing = Table(title="Cost against routing rate")
+        for heading in ("routed", "MACs", "energy nJ"):
+            routing.add_column(heading, justify="right")
+        for row in report["routing"]:
+            routing.add_row(f"{row['rate']:.0%}", f"{row['macs']:,.0f}", f"{row['energy_nj']:,.1f}")
+        console.print(routing)
+    times, board = report["board_factor"], report["board_nj"]
+    console.print(
+        f"Energies after {report['model']}, for ratios only: weights in {report['levels']['weights']}, "
+        f"activations in {report['levels']['activations']}. Real boards spend {times[0]:,.0f} to "
+        f"{times[1]:,.0f} times as much for each MAC, {board[0] / 1e6:,.2g} to {board[1] / 1e6:,.2g} mJ for "
+        "those of the global expert."
+    )
+    for entry in report["unknown"]:
+        text = f"Not counted: {entry['name']} ({entry['op']}): {entry['reason']}."
+        console.print(escape(text), style="bold red")
+
+
+def _part(part: PartCost, model: EnergyModel, levels: MemoryLevels) -> dict[str, Any]:
+    return {
+        "parameters": part.parameters,
+        "bytes": part.bytes,
+        "macs": part.macs,
+        "weight_bytes_read": part.weight_bytes_read,
+        "bytes_read": part.bytes_read,
+        "bytes_written": part.bytes_written,
+        "energy_nj": model.energy_nj(part, levels),
+    }
