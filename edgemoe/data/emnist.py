@@ -19,12 +19,12 @@ from edgemoe.classes import CLASS_SETS
 from edgemoe.data.archive import MAX_SAMPLES, open_archive, read_exactly
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["cache_path", "count_samples", "emnist_sets", "label_mapping", "read_emnist"]
+__all__ = ["OFFICIAL_SETS", "cache_path", "count_samples", "emnist_sets", "label_mapping", "read_emnist"]
 
 _IMAGES = re.compile(r"gzip/emnist-(.+)-(train|test)-images-idx3-ubyte\.gz")
 _MAPPING_BYTES = 1 << 16
 
-_ORDERS = {
+OFFICIAL_SETS = {
     "byclass": CLASS_SETS["byclass"],
     "bymerge": CLASS_SETS["balanced"],
     "balanced": CLASS_SETS["balanced"],
@@ -32,6 +32,7 @@ _ORDERS = {
     "digits": CLASS_SETS["digits"],
     "mnist": CLASS_SETS["digits"],
 }
+"""The official sets, and the character of each label in order."""
 
 
 def cache_path() -> Path:
@@ -94,7 +95,7 @@ def label_mapping(archive: zipfile.ZipFile, name: str) -> dict[int, str]:
     """
     member = f"gzip/emnist-{name}-mapping.txt"
     if member not in archive.namelist():
-        official = _ORDERS.get(name.split("-")[0])
+        official = OFFICIAL_SETS.get(name.split("-")[0])
         if official is None:
             raise EdgemoeError(
                 f"the set {name!r} is not an official one, and there is no {member} to read it by"
