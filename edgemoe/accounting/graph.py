@@ -76,7 +76,7 @@ class _Counter:
         self.tensors: dict[str, Tensor] = {name: constant(data) for name, data in self.constants.items()}
         self.memory: dict[str, Tensor] = {}  # by storage name
         self.layers: list[_Layer] = []
-        self.unknown: list[Unknown] = []
+        self.missed: list[tuple[Node, str, list[str]]] = []  # what is not counted, why, and its weights
         self.lost: set[str] = set()  # tensors whose shape is not known
         self.open: dict[str, _Layer] = {}  # tensors whose layer can still take their only reader in
         self.kept = [value.name for value in model.outputs]  # what lives to the end
@@ -94,17 +94,19 @@ class _Counter:
         for node in self.model.nodes:
             try:
                 self._node(node)
-            except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as error:
                 if isinstance(error, EdgemoeError):
                     raise
                 raise self._error(f"node {_title(node)}", f"is not valid: {error}") from error
-        layers = [self._cost(layer) for layer in self.layers]
+        for name in self.kept:
+            if name not in self.tensors and name not in self.lost:
+                raise self._error(f"output {name!r}", "nothing makes it")
+        layers = tuple(self._cost(layer) for layer in self.layers)
+        unknown = [Unknown(_title(n), n.op_type, why, self._claim(w)[1]) for n, why, w in self.missed]
         for name, data in self.model.initializers.items():
             if not self.uses[name]:
-                self.unknown.append(Unknown(name, "initializer", "no operator reads it", data.bytes))
-        return GraphCost(
-            self.model.source, tuple(layers), tuple(self.unknown), self.model.file_bytes, self._peak()
-        )
+                unknown.append(Unknown(name, "initializer", "no operator reads it", data.bytes))
+        return GraphCost(self.model.source, layers, tuple(unknown), self.model.file_bytes, self._peak())
 
     def _error(self, field: str, reason: str) -> EdgemoeError:
         return EdgemoeError(f"{self.model.source}: {field}: {reason}")
@@ -133,13 +135,10 @@ class _Counter:
         reason = self._obstacle(node, names)
         if reason is None:
             self._count(node)
-            self.lost.update(
-                filter(None, node.outputs[1:])
-            )  # masks and indices, which inference does not use
+            self.lost.update(name for name in node.outputs[1:] if name)  # masks and indices: of no use here
             return
-        self._unknown(
-            node, reason, (w for name in names if name in self.tensors for w in self.tensors[name].weights)
-        )
+        known = [self.tensors[name] for name in names if name in self.tensors]
+        self.missed.append((node, reason, [name for t in known for name in t.weights]))
         for name in filter(None, node.outputs):
             try:
                 self._activation(name, *self._declared(self.declared[name]))
@@ -186,7 +185,7 @@ class _Counter:
         weights = [name for t in operands for name in t.weights]
         for name in weights:
             if self.constants[name].external:
-                self._unknown(node, f"its weight {name!r} is kept outside the file", weights)
+                self.missed.append((node, f"its weight {name!r} is kept outside the file", weights))
                 self._activation(output, shape, seen.dtype)
                 return
         activations = [name for name in node.inputs if name and self.tensors[name].storage]
@@ -217,14 +216,10 @@ class _Counter:
         x = self.tensors[node.inputs[0]]
         scales = tuple(name for name in node.inputs[1:] if name)
         to = node.attributes.get("output_dtype")
-        dtype = (
-            self.tensors[scales[1]].dtype
-            if len(scales) > 1
-            else dtype_name(to)
-            if isinstance(to, int)
-            else "uint8"
-        )
-        if not x.storage or (x.stored == dtype and set(scales) == set(x.scales)):
+        dtype = dtype_name(to) if isinstance(to, int) else "uint8"
+        if len(scales) > 1:
+            dtype = self.tensors[scales[1]].dtype
+        if not x.storage or (x.stored == dtype and {*scales} <= {*x.scales}):
             # A constant stays as it is stored; what was dequantized with the same scale is back in its form.
             self.tensors[output] = replace(x, dtype=dtype)
             return
@@ -246,13 +241,10 @@ class _Counter:
         if layer and self.uses[name] == 1 and name not in self.kept and "float" in self.tensors[name].stored:
             self.open[name] = layer
 
-    def _unknown(self, node: Node, reason: str, weights: Iterable[str]) -> None:
-        self.unknown.append(Unknown(_title(node), node.op_type, reason, self._claim(weights)[1]))
-
     def _activation(self, name: str, shape: Shape, dtype: str, scales: tuple[str, ...] = ()) -> None:
         self.tensors[name] = self.memory[name] = Tensor(shape, dtype, dtype, scales=scales, storage=name)
         if self.memory[name].elements > ELEMENT_LIMIT:
-            raise ValueError(f"tensor {name!r} of shape {list(shape)} is larger than any that can be meant")
+            raise self._error(f"tensor {name!r}", f"has a shape too large to be meant, {list(shape)}")
 
     def _claim(self, names: Iterable[str]) -> tuple[int, int]:
         """Count the elements and bytes of the constants that no layer before has counted."""
@@ -283,10 +275,8 @@ class _Counter:
 
     def _peak(self) -> int:
         """The largest sum of the sizes of tensors alive at one layer."""
-        last = {
-            self.tensors[name].storage: len(self.layers) - 1 for name in self.kept if name in self.tensors
-        }
-        last |= {name: len(self.layers) - 1 for name in self.kept}
+        kept = [n if n in self.memory else self.tensors[n].storage for n in self.kept if n in self.tensors]
+        last = dict.fromkeys(kept, len(self.layers) - 1)
         first = {value.name: 0 for value in self.model.inputs}
         for i, layer in enumerate(self.layers):
             for name in (*layer.reads, layer.writes):

@@ -65,20 +65,23 @@ def is_known(node: Node) -> bool:
 def plain(node: Node, inputs: Sequence[Tensor | None]) -> Plain:
     """See an operator of the QOperator form as the float operator that it stands for, others as they are."""
     if node.op_type not in _QLINEAR:
-        first = next(t for t in inputs if t)
         to = node.attributes.get("to")
-        dtype = dtype_name(to) if node.op_type == "Cast" and isinstance(to, int) else first.dtype
+        dtype = dtype_name(to) if node.op_type == "Cast" and isinstance(to, int) else _first(inputs).dtype
         return Plain(node.op_type, list(inputs), [], (), dtype)
     op, positions, scale = _QLINEAR[node.op_type]
     positions = positions or tuple(range(2, len(inputs), 3))
     scales = [name for i, name in enumerate(node.inputs) if name and i not in positions]
     data = [inputs[i] if i < len(inputs) else None for i in positions]
     zero_point = inputs[scale + 1] if scale + 1 < len(inputs) else None
-    dtype = (
-        zero_point.dtype if zero_point else "float32" if op == "Gemm" else next(t for t in data if t).dtype
-    )
+    dtype = zero_point.dtype if zero_point else "float32" if op == "Gemm" else _first(data).dtype
     output_scales = tuple(name for name in node.inputs[scale : scale + 2] if name)
     return Plain(op, data, scales, output_scales, dtype)
+
+
+def _first(inputs: Sequence[Tensor | None]) -> Tensor:
+    if inputs[0] is None:
+        raise ValueError("its first input is left out")
+    return inputs[0]
 
 
 def macs(
