@@ -235,7 +235,7 @@ def test_the_measure_of_likeness_tells_characters_apart():
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_a_photo_is_turned_as_its_exif_orientation_says(orientation, form):
-    upright = on_paper(drawing())
+    upright = on_paper(drawing((600, 800)))
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -247,7 +247,7 @@ def test_a_photo_is_turned_as_its_exif_orientation_says(orientation, form):
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert unlike(REFERENCE, read_ink(reopened(upright.transpose(undo), form, exif=exif))) < 0.05
+    assert unlike(REFERENCE, read_ink(reopened(upright.transpose(undo), form, exif=exif))) < 0.15
 
 
 def test_the_character_fills_24_pixels_and_is_centred():

@@ -19,7 +19,7 @@ Plane = npt.NDArray[np.float32]
 SIDE = 112
 """Pixels of the longer side at which the character is drawn: 56 pixels of EMNIST's scans, taken twice for
 finer strokes. Of 48, 56 and 64, 56 gives 496 photos the blur nearest to EMNIST's: pixels between 0.1 and 0.9
-for each above 0.9 are 2.00, 1.64 and 1.47 (medians), against 1.71 in 20,000 EMNIST training images."""
+for each above 0.9 are 2.00, 1.65 and 1.47 (medians), against 1.71 in 20,000 EMNIST training images."""
 
 BLUR = 2.0
 """Standard deviation of the Gaussian: 1 pixel of EMNIST's scans."""
@@ -30,7 +30,7 @@ strokes as wide as EMNIST's, 3.1 pixels by `_width` (median)."""
 
 EVENNESS = 0.5
 """How far widths go towards `STROKE` on a logarithmic scale: 0 keeps them, 1 makes all alike. Half way, nine
-of ten photos are between 2.6 and 4.2 pixels wide; in EMNIST, between 2.3 and 4.5."""
+of ten photos are between 2.6 and 4.0 pixels wide; in EMNIST, between 2.3 and 4.5."""
 
 SHARPNESS = 6.0
 """Slope of the ramp that makes soft edges nearly black and white, as EMNIST's scans are."""
