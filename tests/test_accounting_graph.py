@@ -100,9 +100,7 @@ def test_lenet_costs_what_the_closed_formulas_say(widths, pad) -> None:
     assert [layer.bytes_written for layer in cost.layers] == [4 * w for w in written]
     assert cost.total().macs == sum(macs)
     assert cost.total().bytes_read == 4 * (784 + sum(written[:-1]))
-    assert cost.peak_activation_bytes == 4 * max(
-        a + b for a, b in zip([784, *written], written, strict=False)
-    )
+    assert cost.peak_activation_bytes == 4 * max(a + b for a, b in zip([784, *written], written, strict=False))
     assert cost.file_bytes == model.ByteSize()
     assert cost.unknown == ()
 
@@ -237,9 +235,7 @@ def batch_norm_net():
     ]
     weights = weights_of(w=(4, 1, 3, 3), s=(4,), b=(4,), m=(4,), u=(4, 6), d=(6,))
     weights |= {"v": np.ones(4, np.float32), "low": np.float32(0), "high": np.float32(6)}
-    return model_of(
-        nodes, {"x": ["n", 1, 9, 9]}, {"y": ["n", 5, 1, 1]}, {k: np.asarray(v) for k, v in weights.items()}
-    )
+    return model_of(nodes, {"x": ["n", 1, 9, 9]}, {"y": ["n", 5, 1, 1]}, {k: np.asarray(v) for k, v in weights.items()})
 
 
 def test_batch_norm_bias_and_activation_fuse_into_the_layer_before() -> None:
@@ -259,9 +255,7 @@ def test_a_tensor_that_is_an_output_too_is_written_before_its_activation_reads_i
         helper.make_node("Conv", ["x", "w"], ["tap"], "conv", kernel_shape=[3, 3]),
         helper.make_node("Relu", ["tap"], ["y"], "relu"),
     ]
-    model = model_of(
-        nodes, {"x": [1, 1, 5, 5]}, {"y": [1, 2, 3, 3], "tap": [1, 2, 3, 3]}, weights_of(w=(2, 1, 3, 3))
-    )
+    model = model_of(nodes, {"x": [1, 1, 5, 5]}, {"y": [1, 2, 3, 3], "tap": [1, 2, 3, 3]}, weights_of(w=(2, 1, 3, 3)))
     conv, relu = count(model).layers
     assert (conv.elements_written, relu.elements_read, relu.elements_written) == (18, 18, 18)
     assert count(model).peak_activation_bytes == 4 * (25 + 18)
@@ -367,9 +361,7 @@ def test_an_int8_lenet_stores_a_byte_a_weight_and_four_a_bias(widths, pad, float
     cost = count_file(quantize(float_networks[f"lenet-{widths[0]}-{pad}"], tmp_path, "QOperator", False))
     parameters, macs, written = lenet_formula(widths, pad)
     biases = sum(widths)
-    scales = 5 * (
-        len(macs) + 1 + len(macs)
-    )  # float32 and int8 for each weight, the image, each weighted layer
+    scales = 5 * (len(macs) + 1 + len(macs))  # float32 and int8 for each weight, the image, each weighted layer
     assert sum(layer.quantization_bytes for layer in cost.layers) == scales
     assert cost.total().bytes == sum(parameters) - biases + 4 * biases + scales
     assert cost.total().bytes_written == 784 + sum(written) + 4 * widths[-1]
@@ -409,9 +401,7 @@ def runs(model, feed):
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     try:
-        return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"]).run(
-            None, feed
-        )
+        return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"]).run(None, feed)
     except Exception:
         return None
 

@@ -53,15 +53,11 @@ attributes = st.dictionaries(
     max_size=4,
 )
 nodes = st.builds(
-    lambda op, i, o, n, d, a: helper.make_node(
-        op, i, o, name=n, domain=d, **{f"a_{k}": v for k, v in a.items()}
-    ),
+    lambda op, i, o, n, d, a: helper.make_node(op, i, o, name=n, domain=d, **{f"a_{k}": v for k, v in a.items()}),
     *[names, st.lists(names, max_size=3), st.lists(names, max_size=2), names, names, attributes],
 )
 shapes = st.none() | st.lists(st.integers(0, 2**40) | st.text("nhw", min_size=1) | st.none(), max_size=4)
-values = st.builds(
-    helper.make_tensor_value_info, names, st.sampled_from([TensorProto.FLOAT, TensorProto.INT8]), shapes
-)
+values = st.builds(helper.make_tensor_value_info, names, st.sampled_from([TensorProto.FLOAT, TensorProto.INT8]), shapes)
 
 
 @st.composite
@@ -207,9 +203,7 @@ def test_a_bad_initializer_is_named_with_what_is_wrong(tensor, reason) -> None:
         parse_onnx(model.SerializeToString(), "net.onnx")
 
 
-@pytest.mark.parametrize(
-    ("dtype", "size"), [("INT4", 3), ("UINT4", 3), ("FLOAT8E4M3FN", 5), ("BFLOAT16", 10)]
-)
+@pytest.mark.parametrize(("dtype", "size"), [("INT4", 3), ("UINT4", 3), ("FLOAT8E4M3FN", 5), ("BFLOAT16", 10)])
 def test_types_that_numpy_lacks_have_their_stored_size(dtype, size) -> None:
     model = small_model()
     code = getattr(TensorProto, dtype)

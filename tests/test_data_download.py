@@ -146,9 +146,7 @@ def test_a_server_without_ranges_or_length_serves_too(server, target):
     assert seen[-1] == (len(ARCHIVE), None)
 
 
-@pytest.mark.parametrize(
-    "content", [b"<html>moved</html>" * 100, official(skip="letters:test"), ARCHIVE[:-30]]
-)
+@pytest.mark.parametrize("content", [b"<html>moved</html>" * 100, official(skip="letters:test"), ARCHIVE[:-30]])
 def test_what_is_not_the_archive_is_deleted_and_the_old_file_stays_away(server, target, content):
     server.content = content
     with pytest.raises(EdgemoeError, match="deleted again"):

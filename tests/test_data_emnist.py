@@ -71,29 +71,21 @@ def test_a_mapping_file_goes_before_the_official_order(tmp_path):
     assert load_samples(f"{path}:letters:test")[1].tolist() == ["Z", "7", "a"]
 
 
-@pytest.mark.parametrize(
-    "mapping", ["0 48\n1 33\n2 50", "0 48 x", "0\n", "zero 48", "0 999", "-1 48", "²  48"]
-)
+@pytest.mark.parametrize("mapping", ["0 48\n1 33\n2 50", "0 48 x", "0\n", "zero 48", "0 999", "-1 48", "²  48"])
 def test_a_malformed_mapping_is_refused(tmp_path, mapping):
     path = archive(tmp_path / "e.zip", mapping=mapping)
-    with pytest.raises(
-        EdgemoeError, match=r"e\.zip: member gzip/emnist-digits-mapping\.txt .* malformed line"
-    ):
+    with pytest.raises(EdgemoeError, match=r"e\.zip: member gzip/emnist-digits-mapping\.txt .* malformed line"):
         load_samples(f"{path}:digits:test")
 
 
 def test_a_label_without_a_character_is_refused(tmp_path):
     for name, codes in (("letters", (1, 0, 2)), ("digits", (1, 2, 10))):
         path = archive(tmp_path / "e.zip", name, codes)
-        with pytest.raises(
-            EdgemoeError, match=r"e\.zip: .*labels.* has the label \d+, which the mapping lacks"
-        ):
+        with pytest.raises(EdgemoeError, match=r"e\.zip: .*labels.* has the label \d+, which the mapping lacks"):
             load_samples(f"{path}:{name}:test")
 
 
-@pytest.mark.parametrize(
-    "selection", ["digits:train", "nothing:test", "digits", ":", "digits:test:", "a:b:c"]
-)
+@pytest.mark.parametrize("selection", ["digits:train", "nothing:test", "digits", ":", "digits:test:", "a:b:c"])
 def test_an_unknown_set_or_split_gets_a_list_of_those_there(tmp_path, selection):
     path = archive(tmp_path / "e.zip")
     with pytest.raises(EdgemoeError, match=r"e\.zip.*(digits:test|no such file)"):

@@ -302,9 +302,7 @@ def test_size_polarity_and_contrast_do_not_matter(width, aspect, light, contrast
 
 
 @settings(deadline=None, max_examples=100)
-@given(
-    st.integers(1, 70), st.integers(1, 70), st.sampled_from(["1", "L", "RGB", "RGBA", "CMYK"]), st.binary()
-)
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(["1", "L", "RGB", "RGBA", "CMYK"]), st.binary())
 def test_any_picture_gives_an_image_or_one_clear_error(width, height, mode, seed):
     n = width * height * 4
     image = Image.frombytes("RGBA", (width, height), (seed * n + bytes(n))[:n]).convert(mode)
@@ -420,17 +418,10 @@ def test_a_labels_csv_that_is_no_text_is_refused(tmp_path):
 
 def png_that_claims(width, height):
     def chunk(kind, content):
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def picture_bytes(form="PNG", **options):

@@ -172,9 +172,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_inflated(tmp_path, monkeyp
     path = forge(tmp_path / "bad.npz", "image", header, b"\0" * (1 << 24))
     read = []
     original = zipfile.ZipExtFile.read
-    monkeypatch.setattr(
-        zipfile.ZipExtFile, "read", lambda self, n=-1: read.append(len(r := original(self, n))) or r
-    )
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda self, n=-1: read.append(len(r := original(self, n))) or r)
     with pytest.raises(EdgemoeError, match=r"bad\.npz: field 'image' .* above the limit"):
         load_samples(path)
     assert sum(read) < 1 << 16

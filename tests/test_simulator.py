@@ -249,9 +249,7 @@ def test_a_writer_is_more_like_itself_than_like_others():
 
 def test_strength_takes_writers_away_from_the_copybook():
     def spread(strength):
-        writers = [
-            simulated_samples(seed, 4, ALL, strength=strength)[0].reshape(4, 62, 784) for seed in range(6)
-        ]
+        writers = [simulated_samples(seed, 4, ALL, strength=strength)[0].reshape(4, 62, 784) for seed in range(6)]
         return np.array(writers).mean(1).std(0).mean()
 
     assert spread(0.0) < spread(0.5) < spread(1.0)

@@ -84,9 +84,7 @@ def _first(inputs: Sequence[Tensor | None]) -> Tensor:
     return inputs[0]
 
 
-def macs(
-    op: str, attributes: Mapping[str, Attribute], data: Sequence[Tensor | None], shape: Shape
-) -> tuple[int, int]:
+def macs(op: str, attributes: Mapping[str, Attribute], data: Sequence[Tensor | None], shape: Shape) -> tuple[int, int]:
     """Count the multiply-accumulates behind an output of the given shape, and the width of the wider operand.
 
     Returns

@@ -61,9 +61,7 @@ def overhead(
     if local is not None and gate is not None:
         whole, added = report["global"], _part(local + gate, model, levels)
         keys = {"bytes": "bytes", "macs": "macs", "energy": "energy_nj"}
-        report["overhead"] = {
-            name: added[key] / whole[key] if whole[key] else None for name, key in keys.items()
-        }
+        report["overhead"] = {name: added[key] / whole[key] if whole[key] else None for name, key in keys.items()}
         report["routing"] = [
             {"rate": rate}
             | {k: whole[k] + report["gate"][k] + rate * report["local"][k] for k in ("macs", "energy_nj")}
@@ -92,9 +90,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         for heading in headings:
             made.add_column(heading, justify="right")
         for name, row in rows:
-            made.add_row(
-                escape(name), *[f"{row[c]:,.1f}" if c == "energy_nj" else f"{row[c]:,}" for c in columns]
-            )
+            made.add_row(escape(name), *[f"{row[c]:,.1f}" if c == "energy_nj" else f"{row[c]:,}" for c in columns])
         return made
 
     layers = [(f"{layer['name']} ({layer['op']})", layer) for layer in report["layers"]]

@@ -240,9 +240,7 @@ SHAPE_RULES: dict[str, _Rule] = {
     "Gather": _gather,
     **dict.fromkeys(["ReduceMean", "ReduceSum", "ReduceMax"], _reduce),
     **dict.fromkeys(["Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"], _broadcast),
-    **dict.fromkeys(
-        ["Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Tanh"], _same
-    ),
+    **dict.fromkeys(["Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Tanh"], _same),
     **dict.fromkeys(["BatchNormalization", "Softmax", "LogSoftmax", "Identity", "Dropout", "Cast"], _same),
 }
 

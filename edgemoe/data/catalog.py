@@ -150,9 +150,7 @@ def _emnist_source(name: str) -> str:
     """Say where a set comes from: the `-part` sets must never pass for official splits."""
     official, _, part = name.partition("-")
     if part:
-        return (
-            f"part of the official EMNIST {official} test split, no official split itself; {_EMNIST.source}"
-        )
+        return f"part of the official EMNIST {official} test split, no official split itself; {_EMNIST.source}"
     return _EMNIST.source
 
 

@@ -97,9 +97,7 @@ def label_mapping(archive: zipfile.ZipFile, name: str) -> dict[int, str]:
     if member not in archive.namelist():
         official = OFFICIAL_SETS.get(name.split("-")[0])
         if official is None:
-            raise EdgemoeError(
-                f"the set {name!r} is not an official one, and there is no {member} to read it by"
-            )
+            raise EdgemoeError(f"the set {name!r} is not an official one, and there is no {member} to read it by")
         return {i: character for i, character in enumerate(official) if character != "\0"}
     with archive.open(member) as stream:
         text = stream.read(_MAPPING_BYTES)
@@ -115,9 +113,7 @@ def label_mapping(archive: zipfile.ZipFile, name: str) -> dict[int, str]:
     return mapping
 
 
-def read_emnist(
-    path: str | os.PathLike[str], selection: str
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
+def read_emnist(path: str | os.PathLike[str], selection: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
     """Read one set of an EMNIST archive.
 
     Parameters
@@ -141,9 +137,7 @@ def read_emnist(
     with open_archive(path) as archive:
         available = emnist_sets(archive)
         if selection not in available:
-            raise EdgemoeError(
-                f"no EMNIST set is {selection!r} here; there are {', '.join(available) or 'none'}"
-            )
+            raise EdgemoeError(f"no EMNIST set is {selection!r} here; there are {', '.join(available) or 'none'}")
         name, split = selection.rsplit(":", 1)
         mapping = label_mapping(archive, name)
         member = _member(name, split, "labels-idx1")
@@ -154,9 +148,7 @@ def read_emnist(
         labels = characters[codes]
         strangers = np.flatnonzero(labels == "")
         if strangers.size:
-            raise EdgemoeError(
-                f"member {member} has the label {codes[strangers[0]]}, which the mapping lacks"
-            )
+            raise EdgemoeError(f"member {member} has the label {codes[strangers[0]]}, which the mapping lacks")
         images = _read_idx(archive, _member(name, split, "images-idx3"), (28, 28))
         if len(images) != len(labels):
             raise EdgemoeError(f"set {selection} has {len(images):,} images and {len(labels):,} labels")

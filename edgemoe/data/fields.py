@@ -30,9 +30,7 @@ def _read_header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
             return np.lib.format.read_array_header_2_0(stream)
     except Exception as error:  # NumPy's parsing of a hand-made header fails in a dozen ways
         raise EdgemoeError(f"field {name!r} is not a NumPy array ({type(error).__name__})") from error
-    raise EdgemoeError(
-        f"field {name!r} has the .npy format {version[0]}.{version[1]}, which is not read here"
-    )
+    raise EdgemoeError(f"field {name!r} has the .npy format {version[0]}.{version[1]}, which is not read here")
 
 
 def field_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
@@ -120,9 +118,7 @@ def read_labels(archive: zipfile.ZipFile) -> npt.NDArray[np.str_]:
         codes = read_integers(archive, "label")
         strangers = np.flatnonzero((codes < 0) | (codes > 127))
         if strangers.size:
-            raise EdgemoeError(
-                f"field 'label': sample {strangers[0]} has {codes[strangers[0]]}, no ASCII code"
-            )
+            raise EdgemoeError(f"field 'label': sample {strangers[0]} has {codes[strangers[0]]}, no ASCII code")
         if codes.max() <= 9:  # MNIST's way: digits as numbers; no character has an ASCII code that low
             codes = codes + ord("0")
         labels = codes.astype(np.uint32).view("U1")

@@ -123,9 +123,7 @@ def _entries_of_csv(root: Path) -> list[tuple[Path, str]]:
             raise EdgemoeError(f"{source}: row {number} has {len(row)} fields, the header has {len(header)}")
         name, label = row[header.index("file")], row[header.index("label")]
         if label not in _CHARACTERS:
-            raise EdgemoeError(
-                f"{source}: row {number}: field 'label' is {label[:20]!r}, none of the 62 characters"
-            )
+            raise EdgemoeError(f"{source}: row {number}: field 'label' is {label[:20]!r}, none of the 62 characters")
         try:
             leads_out = not (root / name).resolve().is_relative_to(inside)
             is_file = (root / name).is_file()
@@ -149,9 +147,7 @@ def _entries_of_subfolders(root: Path) -> list[tuple[Path, str]]:
             if folder.name.startswith((".", "__")) or not folder.is_dir():
                 continue
             if folder.name not in _FOLDERS:
-                raise EdgemoeError(
-                    f"{folder}: its name is none of the 62 characters, and there is no labels.csv"
-                )
+                raise EdgemoeError(f"{folder}: its name is none of the 62 characters, and there is no labels.csv")
             for path in sorted(folder.iterdir()):
                 if path.name.startswith(".") or path.name.lower() in _LITTER:
                     continue
@@ -175,9 +171,7 @@ def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
             image = Image.open(content, formats=("PNG", "JPEG"))
         if image.width * image.height > MAX_PIXELS:
             raise EdgemoeError(f"the picture has more than {MAX_PIXELS:,} pixels")
-        image.draft(
-            image.mode, (1024, 1024)
-        )  # large JPEG files are decoded at a half, a quarter or an eighth
+        image.draft(image.mode, (1024, 1024))  # large JPEG files are decoded at a half, a quarter or an eighth
         image.load()
         return read_ink(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

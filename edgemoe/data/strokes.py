@@ -85,9 +85,7 @@ def read_strokes(archive: zipfile.ZipFile) -> PenStrokes:
     offsets = read_integers(archive, "sample_stroke_offset")
     _check_structure(len(points), lengths, offsets)
     if len(offsets) != len(labels) + 1:
-        raise EdgemoeError(
-            f"field 'sample_stroke_offset' has {len(offsets):,} entries for {len(labels):,} labels"
-        )
+        raise EdgemoeError(f"field 'sample_stroke_offset' has {len(offsets):,} entries for {len(labels):,} labels")
     return PenStrokes(points, lengths, offsets, labels, read_writers(archive, len(labels)))
 
 
@@ -95,13 +93,9 @@ def _check_structure(n_points: int, lengths: npt.NDArray[np.int64], offsets: npt
     if lengths.size and (lengths.min() < 1 or lengths.max() > n_points):
         raise EdgemoeError(f"field 'stroke_length' holds values outside 1 to {n_points:,}")
     if lengths.sum() != n_points:
-        raise EdgemoeError(
-            f"field 'stroke_length' adds up to {lengths.sum():,} points, there are {n_points:,}"
-        )
+        raise EdgemoeError(f"field 'stroke_length' adds up to {lengths.sum():,} points, there are {n_points:,}")
     if len(offsets) < 2 or len(offsets) > MAX_SAMPLES + 1:
-        raise EdgemoeError(
-            f"field 'sample_stroke_offset' has {len(offsets):,} entries: no or too many samples"
-        )
+        raise EdgemoeError(f"field 'sample_stroke_offset' has {len(offsets):,} entries: no or too many samples")
     if offsets[0] != 0 or offsets[-1] != len(lengths):
         raise EdgemoeError(f"field 'sample_stroke_offset' must go from 0 to the {len(lengths):,} strokes")
     stuck = np.flatnonzero(offsets[1:] <= offsets[:-1])
@@ -193,9 +187,7 @@ def render_character(
     return ink
 
 
-def _squared_distance(
-    begin: npt.NDArray[np.float32], end: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def _squared_distance(begin: npt.NDArray[np.float32], end: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return, for each pixel, the squared distance to the nearest of the segments, (28, 28), in grid steps.
 
     For the pixel p and the segment from a to b, with product = (p - a) . (b - a) and along = product clipped

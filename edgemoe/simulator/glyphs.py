@@ -184,7 +184,6 @@ def _path(points: Array, corners: list[bool]) -> tuple[Array, Array]:
         s = np.arange(i > 0, steps + 1)[:, None] / steps
         chords.append((1 - s) * place[i] + s * place[i + 1])
         curves.append(
-            chords[-1]
-            + s * (1 - s) * knot[i] * ((1 - s) * (before[i] - slope[i]) - s * (after[i] - slope[i]))
+            chords[-1] + s * (1 - s) * knot[i] * ((1 - s) * (before[i] - slope[i]) - s * (after[i] - slope[i]))
         )
     return np.concatenate(chords), np.concatenate(curves)

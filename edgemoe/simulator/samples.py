@@ -67,9 +67,7 @@ def simulated_samples(
     return images, np.array(names * per_class, dtype="<U1")
 
 
-def generic_samples(
-    seed: int, per_class: int = 20, classes: Iterable[str] = CLASS_SETS["balanced"]
-) -> Samples:
+def generic_samples(seed: int, per_class: int = 20, classes: Iterable[str] = CLASS_SETS["balanced"]) -> Samples:
     """Write and draw samples of many simulated writers of moderate style, who write each class once.
 
     Parameters

@@ -1,0 +1,106 @@
+"""The acceptance test: the gate's threshold is raised until generic accuracy holds, or the mixture is declined."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.device.gate import sigmoid
+from edgemoe.device.global_expert import softmax
+
+__all__ = ["Trial", "Verdict", "accept", "blend"]
+
+ENOUGH = 20  # user samples from which on the user side is judged too; below, chance alone decides
+THRESHOLDS = np.arange(-4, 12.25, 0.25, dtype=np.float32)  # log-odds; steps far finer than the gate's own error
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Samples that neither local expert nor gate was trained on, as the parts see them.
+
+    Attributes
+    ----------
+    logits : ndarray of float32, shape (n, C)
+        The global expert's.
+    correction : ndarray of float32, shape (n, C)
+        The local expert's.
+    log_odds : ndarray of float32, shape (n,)
+        The gate's, before any threshold.
+    labels : ndarray of int, shape (n,)
+        The true class indices.
+    """
+
+    logits: npt.NDArray[np.float32]
+    correction: npt.NDArray[np.float32]
+    log_odds: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    def gain(self, threshold: float) -> float:
+        """Return the mixture's accuracy less the global expert's."""
+        mixture = blend(self.logits, self.correction, sigmoid(self.log_odds - np.float32(threshold)))
+        right = mixture.argmax(1) == self.labels
+        return float(right.mean() - (self.logits.argmax(1) == self.labels).mean())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the acceptance test found.
+
+    Attributes
+    ----------
+    accepted : bool
+        False: the global expert answers alone.
+    threshold : float
+        Log-odds taken off the gate's.
+    generic_loss : float
+        Accuracy lost on held-out generic samples, in [-1, 1].
+    user_gain : float or None
+        Accuracy gained on held-out user samples; None if there were too few to tell.
+    """
+
+    accepted: bool
+    threshold: float
+    generic_loss: float
+    user_gain: float | None
+
+
+def blend(
+    logits: npt.NDArray[np.float32], correction: npt.NDArray[np.float32], gate: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Mix the two experts' probabilities ``(n, C)`` by the gate's weight of the local expert ``(n,)``.
+
+    The mixture of experts' own rule (Jacobs, Jordan, Nowlan, Hinton, "Adaptive mixtures of local experts", Neural
+    Computation 3, 1991): the gate's weight is the probability that the local expert is the one to ask.
+    """
+    weight = gate[:, None]
+    return (1 - weight) * softmax(logits) + weight * softmax(logits + correction)
+
+
+def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:
+    """Choose the threshold, or decline.
+
+    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget. Of those allowed the
+    one with the highest accuracy on the user's held-out samples is taken (of equals, the one with the least generic
+    loss); without enough user samples, the lowest.
+
+    Parameters
+    ----------
+    generic : Trial
+        The retention set's held-out half.
+    user : Trial or None
+        The user's samples, each as parts trained without it see it.
+    budget : float in [0, 1]
+        The generic accuracy that may be lost.
+    """
+    losses = np.array([-generic.gain(float(threshold)) for threshold in THRESHOLDS])
+    too_low = np.flatnonzero(losses > budget + 1e-9)
+    allowed = range(too_low[-1] + 1 if len(too_low) else 0, len(THRESHOLDS))
+    if not allowed:
+        return Verdict(False, float(THRESHOLDS[-1]), 0.0, None)
+    if user is None or len(user.labels) < ENOUGH:
+        first = allowed[0]
+        return Verdict(True, float(THRESHOLDS[first]), float(losses[first]), None)
+    gains = {index: user.gain(float(THRESHOLDS[index])) for index in allowed}
+    best = max(allowed, key=lambda index: (gains[index], -losses[index]))
+    accepted = gains[best] > 0
+    return Verdict(accepted, float(THRESHOLDS[best]), float(losses[best]) if accepted else 0.0, gains[best])

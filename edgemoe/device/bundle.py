@@ -1,0 +1,125 @@
+"""Bundles: a global expert as shipped, in one file.
+
+A bundle is a zip archive of four members: ``metadata.json``, ``float32.onnx``, ``int8.onnx`` and ``retention.npz``. Its
+fingerprint is the SHA-256 of the last three and the classes; a profile is bound to it.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgemoe.device.retention import RetentionSet
+from edgemoe.errors import EdgemoeError
+from edgemoe.files import read_bounded, write_atomic
+
+__all__ = ["Bundle", "fingerprint", "read_bundle", "write_bundle"]
+
+VERSION = 1
+LIMIT = 64 << 20  # bytes, of the file and of all it unpacks to: a LeNet-5 with its retention set needs 1 to 10 MB
+MEMBERS = ("metadata.json", "float32.onnx", "int8.onnx", "retention.npz")
+TAPS = ("logits", "hidden", "features")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A global expert as shipped.
+
+    Attributes
+    ----------
+    metadata : dict
+        ``name``, ``classes``, ``shape``, ``data``, ``figures``, ``pruning``, ``licence``, as JSON.
+    float32, int8 : bytes
+        The two ONNX forms of the expert.
+    retention : RetentionSet
+    """
+
+    metadata: dict[str, Any]
+    float32: bytes
+    int8: bytes
+    retention: RetentionSet
+
+
+def fingerprint(classes: str, *contents: bytes) -> bytes:
+    """Return the 32 bytes that tell one global expert from another."""
+    digest = hashlib.sha256(classes.encode())
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.digest()
+
+
+def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
+    """Write a bundle atomically; its fingerprint goes into the metadata."""
+    retention = _pack(bundle.retention)
+    print_ = fingerprint(bundle.metadata["classes"], bundle.float32, bundle.int8, retention)
+    metadata = {"version": VERSION, **bundle.metadata, "fingerprint": print_.hex()}
+    contents = (json.dumps(metadata, indent=1).encode(), bundle.float32, bundle.int8, retention)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in zip(MEMBERS, contents, strict=True):
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: same input, same bytes
+    write_atomic(path, buffer.getvalue())
+
+
+def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Read a bundle and check it against its fingerprint.
+
+    Raises
+    ------
+    EdgemoeError
+        If the file is no bundle, is damaged, or is of a newer version.
+    """
+    name = os.fspath(path)
+    content = read_bounded(path, LIMIT)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LIMIT:
+                raise EdgemoeError(f"{name}: unpacks to more than the {LIMIT:,} bytes that a bundle may hold")
+            raw, float32, int8, retention = (archive.read(member) for member in MEMBERS)
+        metadata = json.loads(raw)
+        if metadata["version"] > VERSION:
+            raise EdgemoeError(f"{name}: version {metadata['version']} is newer than this edgemoe reads ({VERSION})")
+        if fingerprint(metadata["classes"], float32, int8, retention).hex() != metadata["fingerprint"]:
+            raise EdgemoeError(f"{name}: damaged, its content does not match its fingerprint")
+        return Bundle(metadata, float32, int8, _unpack(retention))
+    except EdgemoeError:
+        raise
+    except Exception as error:  # zipfile, zlib, json and numpy each raise their own
+        raise EdgemoeError(f"{name}: not a whole edgemoe bundle ({error})") from error
+
+
+def _pack(retention: RetentionSet) -> bytes:
+    arrays = {"labels": retention.labels}
+    for tap in TAPS:
+        arrays[tap] = retention.codes[tap]
+        arrays[f"{tap}_scale"] = np.array([retention.scales[tap]], np.float32)
+        arrays[f"{tap}_zero"] = np.array([retention.zeros[tap]], np.uint8)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _unpack(content: bytes) -> RetentionSet:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LIMIT:
+            raise EdgemoeError("retention.npz unpacks to more than a bundle may hold")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        codes = {tap: arrays[tap] for tap in TAPS}
+        retention = RetentionSet(
+            codes,
+            {tap: float(arrays[f"{tap}_scale"][0]) for tap in TAPS},
+            {tap: int(arrays[f"{tap}_zero"][0]) for tap in TAPS},
+            arrays["labels"],
+        )
+    if any(c.dtype != np.uint8 or c.ndim != 2 or len(c) != len(retention) for c in codes.values()):
+        raise EdgemoeError("retention.npz: the taps' codes are not uint8 matrices with one row a label")
+    return retention

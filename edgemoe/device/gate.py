@@ -1,0 +1,94 @@
+"""The gating network: how likely an input is the user's, from the global expert's convolution features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.device.descent import descend, largest_eigenvalue
+from edgemoe.device.quantized import QuantizedMatrix
+
+__all__ = ["Gate", "fit_gate", "gate_gradient", "sigmoid"]
+
+DECAY = 10.0  # weight of the ridge penalty against one generic sample's cross-entropy; chosen on writers_small.npz
+STEPS = 100
+
+
+def sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return 1 / (1 + exp(-values)), without overflow."""
+    result: npt.NDArray[np.float32] = 0.5 * (1 + np.tanh(0.5 * values))
+    return result
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A logistic gate.
+
+    Attributes
+    ----------
+    weights : QuantizedMatrix, shape (1, F)
+    bias : float
+    """
+
+    weights: QuantizedMatrix
+    bias: float
+
+    def log_odds(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the log-odds ``(n,)`` that an input is the user's rather than anyone's, from standardized features."""
+        result: npt.NDArray[np.float32] = inputs @ self.weights.values()[0] + np.float32(self.bias)
+        return result
+
+
+def gate_gradient(
+    weights: npt.NDArray[np.float32],
+    inputs: npt.NDArray[np.float32],
+    users: npt.NDArray[np.float32],
+    importance: npt.NDArray[np.float32],
+    decay: float,
+) -> npt.NDArray[np.float32]:
+    """Gradient of the weighted logistic loss and the ridge penalty, which leaves the bias free.
+
+    The loss is ``sum(importance * (log(1 + exp(s)) - users * s)) + decay / 2 * sum(weights[:-1]**2)`` with
+    ``s = inputs @ weights[:-1] + weights[-1]``.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (F + 1,)
+        The bias last.
+    inputs : ndarray, shape (n, F)
+    users : ndarray, shape (n,)
+        1 for the user's samples, 0 for generic ones.
+    importance : ndarray, shape (n,)
+    decay : float
+    """
+    error = importance * (sigmoid(inputs @ weights[:-1] + weights[-1]) - users)
+    return np.concatenate([error @ inputs + np.float32(decay) * weights[:-1], error.sum(keepdims=True)])
+
+
+def fit_gate(user: npt.NDArray[np.float32], generic: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], float]:
+    """Train the gate to tell the user's samples from the retention set's, both sides weighing the same.
+
+    Parameters
+    ----------
+    user : ndarray of float32, shape (n, F)
+        Standardized features of the user's samples.
+    generic : ndarray of float32, shape (m, F)
+        Those of the retention set's training half.
+
+    Returns
+    -------
+    weights : ndarray of float32, shape (F,)
+    bias : float
+    """
+    inputs = np.concatenate([user, generic])
+    users = np.repeat(np.array([1, 0], np.float32), [len(user), len(generic)])
+    importance = np.where(users > 0, np.float32(0.5 * len(generic) / len(user)), np.float32(0.5))
+    # The logistic loss curves at most by a quarter; the constant input of the bias adds the importances' sum.
+    smoothness = 0.25 * (largest_eigenvalue(inputs, importance) + float(importance.sum())) + DECAY
+    weights = descend(
+        lambda w: gate_gradient(w, inputs, users, importance, DECAY),
+        np.zeros(inputs.shape[1] + 1, np.float32),
+        smoothness,
+        STEPS,
+    )
+    return weights[:-1], float(weights[-1])

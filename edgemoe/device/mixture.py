@@ -1,0 +1,244 @@
+"""The mixture of experts on the device: global expert, local expert and gate answer together."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.classes import merge_labels
+from edgemoe.device.acceptance import Trial, accept, blend
+from edgemoe.device.gate import Gate, sigmoid
+from edgemoe.device.global_expert import GlobalExpert, as_images, softmax
+from edgemoe.device.local_expert import LocalExpert, with_bias
+from edgemoe.device.profile import Profile, read_profile, write_profile
+from edgemoe.device.quantized import quantize
+from edgemoe.device.retention import Taps
+from edgemoe.errors import EdgemoeError
+
+__all__ = ["Answers", "MixtureOfExperts", "Session"]
+
+LEARNING_RATE = 0.5  # of one correction; at most CORRECTION_STEPS of them bring the local expert to the right answer
+CORRECTION_STEPS = 5
+CLEAR = 0.7  # probability of the right class at which a correction needs no further step
+SWITCH = 1 / 20  # probability that the next input is another person's: runs of 20 on average
+EVIDENCE = 3.0  # log-odds that one input may add to a session's memory, so that no outlier flips it
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What each part says of n images.
+
+    Attributes
+    ----------
+    labels, global_labels, local_labels : ndarray of str, shape (n,)
+        The mixture's answer, and each expert's alone.
+    probabilities : ndarray of float32, shape (n, C)
+        The mixture's.
+    gate : ndarray of float32, shape (n,), in [0, 1]
+        The weight of the local expert.
+    """
+
+    labels: npt.NDArray[np.str_]
+    global_labels: npt.NDArray[np.str_]
+    local_labels: npt.NDArray[np.str_]
+    probabilities: npt.NDArray[np.float32]
+    gate: npt.NDArray[np.float32]
+
+
+class MixtureOfExperts:
+    """A global expert and a user's profile.
+
+    Parameters
+    ----------
+    ge : GlobalExpert
+    profile : Profile
+
+    Raises
+    ------
+    EdgemoeError
+        If the profile was made for another global expert.
+    """
+
+    ge: GlobalExpert
+    profile: Profile
+    _exact: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]  # weights as trained, before rounding
+    _budget = 0.002  # share of generic accuracy
+
+    def __init__(self, ge: GlobalExpert, profile: Profile) -> None:
+        self.ge = ge
+        self._use(profile)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], ge: GlobalExpert) -> "MixtureOfExperts":
+        """Load a profile and bind it to its global expert.
+
+        Raises
+        ------
+        EdgemoeError
+            If the file is no whole profile, or was made for another global expert.
+        """
+        profile = read_profile(path)
+        try:
+            return MixtureOfExperts(ge, profile)
+        except EdgemoeError as error:
+            raise EdgemoeError(f"{os.fspath(path)}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the profile atomically."""
+        write_profile(path, self._fitted())
+
+    @property
+    def classes_(self) -> npt.NDArray[np.str_]:
+        """The labels that can be predicted, in the order of `predict_proba`'s columns."""
+        return np.array(list(self.ge.classes))
+
+    def explain(self, images: npt.ArrayLike) -> Answers:
+        """Return what each part says of uint8 images ``(n, 28, 28)``."""
+        taps = self.ge.taps(images)
+        return self._answers(taps, self._gate(taps))
+
+    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
+        """Return the labels ``(n,)`` of uint8 images ``(n, 28, 28)``."""
+        return self.explain(images).labels
+
+    def predict_proba(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return probabilities ``(n, C)`` float32, columns in the order of `classes_`."""
+        return self.explain(images).probabilities
+
+    def route(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the gate's weight of the local expert for each image, ``(n,)`` float32 in [0, 1]."""
+        return self._gate(self.ge.taps(images))
+
+    def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+        """Return the share of images whose label is predicted."""
+        truth = merge_labels(np.atleast_1d(np.asarray(labels)), self.ge.classes)
+        return float((self.predict(images) == truth).mean())
+
+    def session(self) -> "Session":
+        """Return a stateful view: the gate remembers the inputs before."""
+        return Session(self)
+
+    def learn(self, image: npt.ArrayLike, label: str) -> "MixtureOfExperts":
+        """Learn from one correction: a few steps of the local expert, one of the gate, and a new acceptance test.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (28, 28)
+        label : str
+            What the image shows.
+
+        Raises
+        ------
+        EdgemoeError
+            If the image or the label is unusable; nothing is then changed.
+        """
+        array = as_images(image, "image")
+        if len(array) != 1:
+            raise EdgemoeError(f"image: expected one image, got {len(array)}")
+        target = self.ge.classes.index(str(merge_labels([str(label)], self.ge.classes, "label")[0]))
+        profile = self._fitted()
+        local_weights, gate_weights, bias = self._exact
+        taps = self.ge.taps(array)
+        hidden, features = self.ge.standardizer.hidden(taps), self.ge.standardizer.features(taps)
+
+        inputs = with_bias(hidden)[0]
+        for _ in range(CORRECTION_STEPS):
+            residual = softmax(taps.logits + (local_weights @ inputs)[None])[0]
+            if residual[target] >= CLEAR:
+                break
+            residual[target] -= 1
+            local_weights = (
+                local_weights - np.float32(LEARNING_RATE / (inputs @ inputs)) * np.outer(residual, inputs) * 4
+            )
+        doubt = 1 - float(sigmoid(features @ gate_weights + np.float32(bias))[0])
+        reach = 1 + float(features[0] @ features[0])
+        gate_weights = gate_weights + np.float32(LEARNING_RATE * doubt / reach) * features[0]
+        bias += LEARNING_RATE * doubt / reach
+
+        local = LocalExpert(quantize(local_weights, profile.local.weights.bits))
+        gate = Gate(quantize(gate_weights[None], profile.gate.weights.bits), bias)
+        verdict = accept(held_out_trial(self.ge, local, gate), None, self._budget)
+        self._use(Profile(profile.fingerprint, local, gate, verdict, profile.samples + 1))
+        self._exact = local_weights, gate_weights, bias
+        return self
+
+    def _use(self, profile: Profile) -> None:
+        """Take a profile, with its weights as the starting point of further learning."""
+        if profile.fingerprint != self.ge.fingerprint[:16]:
+            raise EdgemoeError(
+                f"the profile was made for the global expert {profile.fingerprint.hex()[:8]}, "
+                f"and this is {self.ge.fingerprint.hex()[:8]} ({self.ge.name})"
+            )
+        taps = self.ge.retention.codes
+        sizes = len(self.ge.classes), taps["hidden"].shape[1] + 1, taps["features"].shape[1]
+        if (*profile.local.weights.codes.shape, profile.gate.weights.codes.shape[1]) != sizes:
+            raise EdgemoeError(f"the profile's weights do not fit the global expert {self.ge.name}")
+        self.profile = profile
+        self._exact = profile.local.weights.values(), profile.gate.weights.values()[0], profile.gate.bias
+
+    def _fitted(self) -> Profile:
+        if not hasattr(self, "profile"):
+            raise EdgemoeError("not fitted yet: call fit(images, labels) first")
+        return self.profile
+
+    def _gate(self, taps: Taps) -> npt.NDArray[np.float32]:
+        profile = self._fitted()
+        if not profile.verdict.accepted:
+            return np.zeros(len(taps), np.float32)
+        odds = profile.gate.log_odds(self.ge.standardizer.features(taps))
+        return sigmoid(odds - np.float32(profile.verdict.threshold))
+
+    def _answers(self, taps: Taps, gate: npt.NDArray[np.float32]) -> Answers:
+        correction = self._fitted().local.correct(self.ge.standardizer.hidden(taps))
+        probabilities = blend(taps.logits, correction, gate)
+        label = self.ge.label
+        return Answers(label(probabilities), label(taps.logits), label(taps.logits + correction), probabilities, gate)
+
+
+class Session:
+    """A mixture whose gate remembers: inputs come in runs from one person.
+
+    A two-state hidden Markov model's forward filter over the gate's log-odds (Rabiner, "A tutorial on hidden Markov
+    models", Proc. IEEE 77, 1989, section III.A). It is causal: an answer never depends on inputs that come later.
+    """
+
+    def __init__(self, mixture: MixtureOfExperts) -> None:
+        self._mixture = mixture
+        self._user = 0.5  # probability that the person before was the user
+
+    def route(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the gate's weight for each image in order, and remember them."""
+        return self._remember(self._mixture.ge.taps(images))
+
+    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
+        """Return the labels of images in order, and remember them."""
+        taps = self._mixture.ge.taps(images)
+        return self._mixture._answers(taps, self._remember(taps)).labels
+
+    def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
+        mixture = self._mixture
+        profile = mixture._fitted()
+        if not profile.verdict.accepted:
+            return np.zeros(len(taps), np.float32)
+        odds = profile.gate.log_odds(mixture.ge.standardizer.features(taps))
+        return np.array(list(self._filter(odds)), np.float32)
+
+    def _filter(self, odds: npt.NDArray[np.float32]) -> Iterator[float]:
+        for value in odds:
+            before = self._user * (1 - SWITCH) + (1 - self._user) * SWITCH
+            evidence = float(np.clip(value, -EVIDENCE, EVIDENCE))
+            self._user = 1 / (1 + (1 - before) / before * np.exp(-evidence))
+            yield self._user
+
+
+def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:
+    """Return the retention set's held-out half as local expert and gate see it."""
+    taps, labels = ge.held_out
+    return Trial(
+        taps.logits,
+        local.correct(ge.standardizer.hidden(taps)),
+        gate.log_odds(ge.standardizer.features(taps)),
+        labels,
+    )

@@ -1,0 +1,66 @@
+"""The retention set: quantized features of generic samples, shipped with a global expert.
+
+The gate is trained against its first half, and the mixture is tried on its second, held-out half. It holds what the
+device side reads of the samples, as the integers of the int8 graph; no image can be read back from it as such.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["RetentionSet", "Taps"]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What a global expert says of n images, and the features that local expert and gate read.
+
+    Attributes
+    ----------
+    logits : ndarray of float32, shape (n, C)
+    hidden : ndarray of float32, shape (n, H)
+        The activations that the output layer reads.
+    features : ndarray of float32, shape (n, F)
+        The pooled convolution features.
+    """
+
+    logits: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> "Taps":
+        return Taps(self.logits[rows], self.hidden[rows], self.features[rows])
+
+
+@dataclass(frozen=True)
+class RetentionSet:
+    """Taps of generic samples as uint8 codes: value = scale x (code - zero).
+
+    Attributes
+    ----------
+    codes : dict of str to ndarray of uint8
+        For each tap, shape (n, C), (n, H) or (n, F).
+    scales, zeros : dict of str to float, and to int
+    labels : ndarray of uint8, shape (n,)
+        Class indices.
+    """
+
+    codes: dict[str, npt.NDArray[np.uint8]]
+    scales: dict[str, float]
+    zeros: dict[str, int]
+    labels: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def taps(self) -> Taps:
+        """Return the values, as the global expert computed them."""
+        values = {
+            tap: np.float32(self.scales[tap]) * (codes.astype(np.float32) - self.zeros[tap])
+            for tap, codes in self.codes.items()
+        }
+        return Taps(**values)

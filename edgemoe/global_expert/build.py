@@ -1,0 +1,157 @@
+"""The whole way from EMNIST to a bundle: train, prune, retrain, quantize, record."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from edgemoe.classes import merge_labels
+from edgemoe.data import load_samples
+from edgemoe.device.bundle import Bundle, write_bundle
+from edgemoe.device.global_expert import GlobalExpert
+from edgemoe.device.retention import RetentionSet
+from edgemoe.errors import EdgemoeError
+from edgemoe.global_expert.checkpoint import load_checkpoint
+from edgemoe.global_expert.criteria import CRITERIA
+from edgemoe.global_expert.export import quantize, to_onnx
+from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, parameter_count, widths
+from edgemoe.global_expert.prune import prune
+from edgemoe.global_expert.retain import record_retention, tap_grids
+from edgemoe.global_expert.train import Recipe, build_network, train
+
+__all__ = ["Samples", "bundle_expert", "prune_expert", "read_samples", "train_expert"]
+
+SCORED = 4096  # training images that a pruning criterion looks at
+CALIBRATION = 2048  # training images from which the quantizer takes the activations' ranges
+RETAINED = 1000  # generic samples in the retention set
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images and class indices, and where they came from.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, shape (n, 28, 28)
+    labels : ndarray of int64, shape (n,)
+    source : str
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    source: str
+
+
+def read_samples(paths: Sequence[str | os.PathLike[str]], classes: str) -> Samples:
+    """Read one or several sets of samples onto a class set's indices. Samples of classes that it lacks are an error."""
+    sets = [load_samples(path) for path in paths]
+    index = {label: position for position, label in enumerate(classes)}
+    labels = [
+        np.array([index[label] for label in merge_labels(found, classes, os.fspath(path))], np.int64)
+        for path, (_, found, _) in zip(paths, sets, strict=True)
+    ]
+    names = ", ".join(Path(os.fspath(path)).name for path in paths)
+    return Samples(np.concatenate([images for images, _, _ in sets]), np.concatenate(labels), names)
+
+
+def train_expert(
+    shape: Sequence[int],
+    classes: str,
+    samples: Samples,
+    validation: Samples,
+    recipe: Recipe,
+    state: str | os.PathLike[str],
+    progress: Progress,
+    dropout: float = 0.4,
+) -> nn.Sequential:
+    """Train a LeNet-5 from scratch; `state` is its checkpoint, from which a killed run goes on."""
+    import torch
+
+    torch.manual_seed(recipe.seed)
+    model = lenet5(shape, len(classes), dropout)
+    train(
+        model, classes, samples.images, samples.labels, recipe,
+        validation=(validation.images, validation.labels), state=state, progress=progress,
+    )  # fmt: skip
+    return model
+
+
+def prune_expert(
+    trained: str | os.PathLike[str],
+    shape: Sequence[int],
+    criterion: str,
+    samples: Samples,
+    validation: Samples,
+    recipe: Recipe,
+    state: str | os.PathLike[str],
+    progress: Progress,
+) -> nn.Sequential:
+    """Prune a trained expert and retrain it with the unpruned one as its teacher."""
+    if criterion not in CRITERIA:
+        raise EdgemoeError(f"criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
+    teacher = build_network(load_checkpoint(trained)).eval()
+    scores = CRITERIA[criterion](teacher, samples.images[:SCORED], samples.labels[:SCORED])
+    model = prune(teacher, scores, shape)
+    classes = load_checkpoint(trained).classes
+    train(
+        model, classes, samples.images, samples.labels, recipe,
+        teacher=teacher, validation=(validation.images, validation.labels), state=state, progress=progress,
+    )  # fmt: skip
+    return model
+
+
+def bundle_expert(
+    model: nn.Sequential,
+    name: str,
+    classes: str,
+    samples: Samples,
+    validation: Samples,
+    tests: Sequence[Samples],
+    record: dict[str, Any],
+    path: str | os.PathLike[str],
+) -> dict[str, Any]:
+    """Export, quantize, record the retention set, measure both forms and write the bundle.
+
+    The retention set is drawn from `validation`, which the expert was not trained on, class frequencies as they are.
+
+    Returns
+    -------
+    dict
+        The bundle's metadata.
+    """
+    float32 = to_onnx(fold_normalization(model))
+    rng = np.random.default_rng(0)
+    int8 = quantize(float32, samples.images[rng.permutation(len(samples.images))[:CALIBRATION]])
+    chosen = rng.permutation(len(validation.images))[:RETAINED]
+    metadata: dict[str, Any] = {
+        "name": name,
+        "classes": classes,
+        "shape": list(widths(model)),
+        "parameters": parameter_count(model),
+        "data": {"train": samples.source, "retention and validation": validation.source},
+        "licence": "Apache-2.0; trained on EMNIST (Cohen et al. 2017), from NIST Special Database 19",
+        **record,
+    }
+    grids = tap_grids(int8)
+    empty = {tap: np.zeros((0, 1), np.uint8) for tap in grids}
+    blank = RetentionSet(empty, dict.fromkeys(grids, 1.0), dict.fromkeys(grids, 0), np.zeros(0, np.uint8))
+    draft = Bundle({**metadata, "fingerprint": ""}, float32, int8, blank)
+    expert = GlobalExpert(draft)
+    retention = record_retention(expert.taps(validation.images[chosen]), validation.labels[chosen], grids)
+    metadata["figures"] = {
+        test.source: {form: round(_accuracy(GlobalExpert(draft, form), test), 5) for form in ("float32", "int8")}
+        for test in tests
+    }
+    write_bundle(path, replace(draft, metadata=metadata, retention=retention))
+    return metadata
+
+
+def _accuracy(expert: GlobalExpert, test: Samples) -> float:
+    return float((expert.taps(test.images).logits.argmax(1) == test.labels).mean())

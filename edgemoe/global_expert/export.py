@@ -1,0 +1,125 @@
+"""From torch to ONNX: the float32 graph with its feature taps, and its int8 form."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
+
+from edgemoe.errors import EdgemoeError
+
+__all__ = ["quantize", "to_onnx"]
+
+OPSET = 17
+
+
+def to_onnx(model: nn.Sequential) -> bytes:
+    """Write a sequential CNN as an ONNX graph, node by node.
+
+    The graph reads ``image`` ``(n, 1, 28, 28)`` float32 in [0, 1] and gives ``logits`` ``(n, C)`` and the two feature
+    taps that the device side reads: ``features``, the pooled convolution features ``(n, F)`` where they are flattened,
+    and ``hidden`` ``(n, H)``, what the output layer reads.
+
+    Parameters
+    ----------
+    model : Sequential
+        Convolutions, ReLU, max-pooling, one Flatten, dense layers; normalization folded (`fold_normalization`).
+
+    Raises
+    ------
+    EdgemoeError
+        If a layer is of another kind; it names the layer.
+    """
+    nodes, weights = [], []
+    layers = list(model.named_children())
+    last = layers[-1][0]
+    before_last = [name for name, m in layers if not isinstance(m, nn.Linear)][-1]
+    current = "image"
+    for name, module in layers:
+        output = {last: "logits", before_last: "hidden"}.get(name, name)
+        inputs = [current]
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            for part in ("weight", "bias"):
+                weights.append(numpy_helper.from_array(getattr(module, part).detach().numpy(), f"{name}.{part}"))
+                inputs.append(f"{name}.{part}")
+        if isinstance(module, nn.Conv2d):
+            high, wide = (int(p) for p in module.padding)
+            down, right = module.stride
+            node = helper.make_node(
+                "Conv", inputs, [output], name, kernel_shape=module.kernel_size, group=module.groups,
+                pads=[high, wide, high, wide], strides=[down, right], dilations=module.dilation,
+            )  # fmt: skip
+        elif isinstance(module, nn.Linear):
+            node = helper.make_node("Gemm", inputs, [output], name, transB=1)
+        elif isinstance(module, nn.ReLU):
+            node = helper.make_node("Relu", inputs, [output], name)
+        elif isinstance(module, nn.MaxPool2d):
+            size, stride = module.kernel_size, module.stride
+            node = helper.make_node("MaxPool", inputs, [output], name, kernel_shape=[size] * 2, strides=[stride] * 2)
+        elif isinstance(module, nn.Flatten):
+            output = "features"
+            node = helper.make_node("Flatten", inputs, [output], name)
+        else:
+            raise EdgemoeError(f"layer {name!r}: {type(module).__name__} has no ONNX form here")
+        nodes.append(node)
+        current = output
+    with torch.inference_mode():
+        sizes, x = {}, torch.zeros(1, 1, 28, 28)
+        for name, module in layers:
+            x = module(x)
+            sizes[
+                "features" if isinstance(module, nn.Flatten) else {last: "logits", before_last: "hidden"}.get(name)
+            ] = x
+    graph = helper.make_graph(
+        nodes,
+        "global expert",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, 28, 28])],
+        [
+            helper.make_tensor_value_info(tap, TensorProto.FLOAT, ["n", sizes[tap].shape[1]])
+            for tap in ("logits", "hidden", "features")
+        ],
+        weights,
+    )
+    onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="edgemoe")
+    onnx_model.ir_version = 9  # what onnxruntime 1.20, the last one seen to run on emulated aarch64, reads
+    onnx.checker.check_model(onnx_model, full_check=True)
+    content: bytes = onnx_model.SerializeToString()
+    return content
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        scaled = images[:, None].astype(np.float32) / np.float32(255)
+        self.batches = iter([{"image": scaled[i : i + 256]} for i in range(0, len(scaled), 256)])
+
+    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+        return next(self.batches, None)
+
+
+def quantize(float_onnx: bytes, images: npt.NDArray[np.uint8]) -> bytes:
+    """Quantize a float32 graph to int8 weights and uint8 activations with onnxruntime's static quantizer.
+
+    Weights are quantized per output channel in 7 bits, so that x86 processors without VNNI, whose 8-bit multiply-add
+    saturates, give the same answers as those with it (onnxruntime's documentation of `reduce_range`).
+
+    Parameters
+    ----------
+    float_onnx : bytes
+    images : ndarray of uint8, shape (n, 28, 28)
+        Training images from which the activation ranges are measured.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, prepared, target = (str(Path(folder) / name) for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
+        Path(source).write_bytes(float_onnx)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared, target, _Batches(images), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip
+        return Path(target).read_bytes()

@@ -1,0 +1,106 @@
+"""LeNet-5 in torch, in any width, and its exact form without batch normalization.
+
+Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proc. IEEE 86
+(1998), section II; with ReLU, max-pooling and batch normalization as usual today. A shape is written by its widths:
+`6-16-120-84` is LeCun's, `20-50-500` is the one of the pruning literature (Caffe's); more dense layers may follow.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from edgemoe.errors import EdgemoeError
+
+__all__ = ["fold_normalization", "lenet5", "parse_shape", "widths"]
+
+KERNEL = 5
+POOLED = 5  # 28 -> 28 (padding 2) -> 14 -> 10 -> 5
+
+
+def parse_shape(shape: str) -> tuple[int, ...]:
+    """Read widths such as ``"20-50-500-128"``: two convolutions and at least one dense layer, 1 to 4,096 each.
+
+    Raises
+    ------
+    EdgemoeError
+        If the text is no such list.
+    """
+    parts = shape.split("-")
+    if len(parts) < 3 or not all(p.isdigit() and 1 <= int(p) <= 4096 for p in parts):
+        raise EdgemoeError(f"shape {shape!r}: expected widths such as 20-50-500 (two convolutions, then dense layers)")
+    return tuple(int(p) for p in parts)
+
+
+def lenet5(shape: Sequence[int], n_classes: int, dropout: float = 0.0) -> nn.Sequential:
+    """Build a LeNet-5 for images ``(n, 1, 28, 28)`` in [0, 1]; it returns logits ``(n, n_classes)``.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Channels of the two convolutions, then the widths of the hidden dense layers.
+    n_classes : int
+    dropout : float in [0, 1)
+        Share of the dense activations left out in training.
+    """
+    first, second, *dense = shape
+    layers: list[tuple[str, nn.Module]] = []
+    for index, (inputs, outputs, padding) in enumerate([(1, first, 2), (first, second, 0)], start=1):
+        layers += [
+            (f"conv{index}", nn.Conv2d(inputs, outputs, KERNEL, padding=padding)),
+            (f"norm{index}", nn.BatchNorm2d(outputs)),
+            (f"relu{index}", nn.ReLU()),
+            (f"pool{index}", nn.MaxPool2d(2)),
+        ]
+    layers.append(("flatten", nn.Flatten()))
+    inputs = second * POOLED * POOLED
+    for index, outputs in enumerate(dense, start=3):
+        layers += [
+            (f"dense{index}", nn.Linear(inputs, outputs)),
+            (f"norm{index}", nn.BatchNorm1d(outputs)),
+            (f"relu{index}", nn.ReLU()),
+            (f"dropout{index}", nn.Dropout(dropout)),
+        ]
+        inputs = outputs
+    layers.append(("output", nn.Linear(inputs, n_classes)))
+    return nn.Sequential(OrderedDict(layers))
+
+
+def widths(model: nn.Sequential) -> tuple[int, ...]:
+    """Return the widths of a LeNet-5: channels and hidden units, without the output layer."""
+    found = [m.out_channels if isinstance(m, nn.Conv2d) else m.out_features for m in weighted_layers(model).values()]
+    return tuple(found[:-1])
+
+
+def weighted_layers(model: nn.Sequential) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Return the convolutions and dense layers by name, in order."""
+    return {name: m for name, m in model.named_children() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def fold_normalization(model: nn.Sequential) -> nn.Sequential:
+    """Return the same function without batch normalization and dropout: what is exported and deployed.
+
+    Each normalization's scale and shift go into the layer before it, exactly, so that it costs nothing on the device.
+    """
+    model = model.eval()
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, module in model.named_children():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            previous, layer = layers.popitem()
+            fuse = fuse_conv_bn_eval if isinstance(layer, nn.Conv2d) else fuse_linear_bn_eval
+            layers[previous] = fuse(layer, module)  # type: ignore[type-var]
+        elif not isinstance(module, nn.Dropout):
+            layers[name] = module
+    return nn.Sequential(layers).eval()
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Return the number of parameters that are deployed: those of the convolutions and dense layers."""
+    return sum(p.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear) for p in m.parameters())
+
+
+def to_input(images: torch.Tensor) -> torch.Tensor:
+    """Turn ``(n, 28, 28)`` uint8 into the network's ``(n, 1, 28, 28)`` float32 in [0, 1]."""
+    return images.unsqueeze(1).float().div_(255.0)

@@ -1,0 +1,211 @@
+"""Training of a global expert: from scratch, or with a larger one as its teacher."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgemoe.errors import EdgemoeError
+from edgemoe.global_expert.augment import augment
+from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgemoe.global_expert.lenet5 import to_input, widths
+
+__all__ = ["Recipe", "accuracy", "build_network", "train"]
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Chosen on the validation part, never on the test part.
+
+    Attributes
+    ----------
+    epochs, batch : int
+    rate : float
+        Peak learning rate of AdamW; it rises over the first `warmup` share of the steps and falls as a half cosine
+        (Loshchilov and Hutter, arXiv 1608.03983 and 1711.05101).
+    decay : float
+        Decoupled weight decay.
+    smoothing : float
+        Label smoothing (Szegedy et al., arXiv 1512.00567, section 7).
+    distill, temperature : float
+        Weight of the teacher's softened answers, and their temperature (Hinton et al., arXiv 1503.02531).
+    seed : int
+    """
+
+    epochs: int = 30
+    batch: int = 256
+    rate: float = 2e-3
+    warmup: float = 0.1
+    decay: float = 0.02
+    smoothing: float = 0.05
+    distill: float = 0.7
+    temperature: float = 2.0
+    seed: int = 0
+
+
+def accuracy(model: nn.Module, images: Images, labels: Labels) -> float:
+    """Return the share of ``(n, 28, 28)`` uint8 images whose class index the model names."""
+    model.eval()
+    right = 0
+    with torch.inference_mode():
+        for start in range(0, len(images), 1000):
+            logits = model(to_input(torch.from_numpy(images[start : start + 1000])))
+            right += int((logits.argmax(1).numpy() == labels[start : start + 1000]).sum())
+    return right / len(images)
+
+
+def build_network(checkpoint: Checkpoint, dropout: float = 0.0) -> nn.Sequential:
+    """Rebuild the network that a checkpoint holds."""
+    from edgemoe.global_expert.lenet5 import lenet5
+
+    model = lenet5(checkpoint.shape, len(checkpoint.classes), dropout)
+    state = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise EdgemoeError(f"the checkpoint's tensors do not fit its shape {checkpoint.shape}: {error}") from error
+    return model
+
+
+def train(
+    model: nn.Sequential,
+    classes: str,
+    images: Images,
+    labels: Labels,
+    recipe: Recipe,
+    *,
+    teacher: nn.Module | None = None,
+    validation: tuple[Images, Labels] | None = None,
+    state: str | os.PathLike[str] | None = None,
+    progress: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> list[dict[str, Any]]:
+    """Train a network in place.
+
+    All randomness of an epoch comes from the seed and the epoch's number, so that a run resumed after a kill takes the
+    same steps as one that was never interrupted.
+
+    Parameters
+    ----------
+    model : LeNet-5
+    classes : str
+        Kept in the checkpoint; a class index is a position in it.
+    images : ndarray of uint8, shape (n, 28, 28)
+    labels : ndarray of int64, shape (n,)
+        Class indices.
+    recipe : Recipe
+    teacher : Module, optional
+        A trained network whose logits the new one also learns from.
+    validation : pair of images and labels, optional
+        Tried after each epoch, for the log alone.
+    state : path, optional
+        Where the run's state is kept after each epoch; if it is there, the run goes on from it.
+    progress : callable
+        Called with ``{"step", "steps", "loss"}`` after every 20 steps, and with each epoch's log entry.
+
+    Returns
+    -------
+    list of dict
+        One entry an epoch: ``{"epoch", "loss", "validation"}``.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    log: list[dict[str, Any]] = []
+    first = 0
+    if state is not None and Path(state).is_file():
+        first, log = _resume(load_checkpoint(state), model, optimizer, recipe)
+    pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
+    per_epoch = math.ceil(len(images) / recipe.batch)
+    steps = per_epoch * recipe.epochs
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for epoch in range(first, recipe.epochs):
+        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+        torch.manual_seed(recipe.seed * 100_003 + epoch)  # dropout draws from the global generator
+        order = torch.randperm(len(pixels), generator=generator)
+        model.train()
+        total = 0.0
+        for index in range(per_epoch):
+            step = epoch * per_epoch + index
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate * _schedule(step / steps, recipe.warmup)
+            chosen = order[index * recipe.batch : (index + 1) * recipe.batch]
+            inputs = augment(to_input(pixels[chosen]), generator)
+            loss = _loss(model, teacher, inputs, targets[chosen], recipe)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item() * len(chosen)
+            if index % 20 == 19:
+                progress({"step": step + 1, "steps": steps, "loss": loss.item()})
+        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": round(total / len(pixels), 4)}
+        if validation is not None:
+            entry["validation"] = round(accuracy(model, *validation), 5)
+        log.append(entry)
+        if state is not None:
+            _keep(state, model, optimizer, classes, epoch + 1, {"recipe": vars(recipe), "log": log})
+        progress(entry)
+    model.eval()
+    return log
+
+
+def _schedule(done: float, warmup: float) -> float:
+    if done < warmup:
+        return (done + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def _loss(
+    model: nn.Module, teacher: nn.Module | None, inputs: torch.Tensor, targets: torch.Tensor, recipe: Recipe
+) -> torch.Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(inputs.contiguous(memory_format=torch.channels_last)).float()
+    loss = F.cross_entropy(logits, targets, label_smoothing=recipe.smoothing)
+    if teacher is None:
+        return loss
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        answers = teacher(inputs.contiguous(memory_format=torch.channels_last)).float()
+    t = recipe.temperature
+    softened = F.kl_div(
+        F.log_softmax(logits / t, 1), F.log_softmax(answers / t, 1), log_target=True, reduction="batchmean"
+    )
+    return (1 - recipe.distill) * loss + recipe.distill * t * t * softened
+
+
+def _keep(
+    path: str | os.PathLike[str],
+    model: nn.Sequential,
+    optimizer: torch.optim.Optimizer,
+    classes: str,
+    epoch: int,
+    record: dict[str, Any],
+) -> None:
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    save_checkpoint(path, Checkpoint(list(widths(model)), classes, epoch, tensors, record))
+
+
+def _resume(
+    checkpoint: Checkpoint, model: nn.Sequential, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> tuple[int, list[dict[str, Any]]]:
+    kept = checkpoint.record.get("recipe")
+    if tuple(checkpoint.shape) != widths(model) or kept != vars(recipe):
+        raise EdgemoeError(f"the run to resume has shape {checkpoint.shape} and recipe {kept}; remove it to start anew")
+    model.load_state_dict(build_network(checkpoint).state_dict())
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in checkpoint.tensors.items():
+        if name.startswith("optimizer."):
+            _, index, slot = name.split(".")
+            slots.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+    return checkpoint.epoch, checkpoint.record["log"]
