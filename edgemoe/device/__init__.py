@@ -1,1 +1,1 @@
-"""What runs on the device: a frozen global expert, and the local expert and gate that learn. numpy and onnxruntime only."""
+"""What runs on the device, on numpy and onnxruntime alone: a frozen global expert, and the parts that learn."""

@@ -79,9 +79,9 @@ def blend(
 def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:
     """Choose the threshold, or decline.
 
-    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget. Of those allowed the
-    one with the highest accuracy on the user's held-out samples is taken (of equals, the one with the least generic
-    loss); without enough user samples, the lowest.
+    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget. Of those allowed,
+    the one with the highest accuracy on the user's held-out samples is taken (of equals, the one with the least
+    generic loss); without enough user samples, the lowest.
 
     Parameters
     ----------

@@ -13,9 +13,9 @@ Array = npt.NDArray[np.float32]
 def descend(gradient: Callable[[Array], Array], start: Array, smoothness: float, steps: int) -> Array:
     """Minimize a smooth convex function by Nesterov's method, with a fixed step of 1 / smoothness.
 
-    Momentum (k - 1) / (k + 2), and started afresh whenever it points uphill (O'Donoghue and Candes, "Adaptive restart for
-    accelerated gradient schemes", 2015, section 3.2). No line search and no history: a microcontroller can do the same
-    steps in the same order.
+    Momentum (k - 1) / (k + 2), and started afresh whenever it points uphill (O'Donoghue and Candes, "Adaptive restart
+    for accelerated gradient schemes", 2015, section 3.2). No line search and no history: a microcontroller can do the
+    same steps in the same order.
 
     Parameters
     ----------

@@ -130,8 +130,9 @@ class GlobalExpert:
 
     def label(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.str_]:
         """Return the character with the highest score in each row."""
-        names: npt.NDArray[np.str_] = np.array(list(self.classes))
-        return names[scores.argmax(axis=1)]
+        names = np.array(list(self.classes))
+        labels: npt.NDArray[np.str_] = names[scores.argmax(axis=1)]
+        return labels
 
     def __deepcopy__(self, memo: dict[int, object]) -> "GlobalExpert":
         return self  # frozen: estimators that are cloned share it
