@@ -1,0 +1,107 @@
+"""`edgemoe personalize`: trains the local expert and the gate on a user's samples."""
+
+import io
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from edgemoe import Personalizer, load_global_expert
+from edgemoe.cli.inputs import UserSamples, draw_shots, user_samples
+from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
+from edgemoe.cli.output import emit, facts
+from edgemoe.device.acceptance import Verdict
+from edgemoe.files import write_atomic
+
+__all__ = ["describe", "personalize"]
+
+SHOTS = 5  # samples of each class from a simulated writer
+
+
+class ProfileSize(StrEnum):
+    """Sizes of a profile."""
+
+    compact = "compact"
+    full = "full"
+
+
+def personalize(
+    out: Annotated[Path, typer.Option("--out", help="The profile to write.")],
+    ge: Expert = "lenet5-balanced",
+    samples: SamplesPath = None,
+    writer: WriterId = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from so many of each class, drawn at random, never more than half of them."),
+    ] = None,
+    rest: Annotated[
+        Path | None, typer.Option(help="With --shots: write the untouched samples here as an .npz of images.")
+    ] = None,
+    size: Annotated[ProfileSize, typer.Option(help="Few bits a weight, or 8.")] = ProfileSize.compact,
+    budget: Annotated[
+        float, typer.Option(min=0, max=1, help="Generic accuracy that may be lost: 0.002 is 0.2 points.")
+    ] = 0.002,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train the local expert and the gate on a user's samples, and write the profile.
+
+    Example: edgemoe personalize --samples writers.npz --writer w003 --shots 5 --out me.moe --rest rest.npz
+    """
+    if rest is not None and shots is None:
+        raise typer.BadParameter("needs --shots", param_hint="--rest")
+    expert = load_global_expert(ge)
+    found = user_samples(samples, writer, expert, seed, SHOTS if shots is None else 2 * shots, sample_seed=0)
+    chosen, left = np.arange(len(found.labels)), np.arange(0)
+    if shots is not None:
+        chosen, left = draw_shots(found.labels, shots, seed)
+    start = time.perf_counter()
+    moe = Personalizer(expert, size.value, budget, seed).fit(found.images[chosen], found.labels[chosen])
+    seconds = time.perf_counter() - start
+    if rest is not None:
+        _write_images(rest, found[left])
+    moe.save(out)
+    verdict = moe.profile.verdict
+    result = {
+        "profile": str(out),
+        "bytes": len(moe.profile.to_bytes()),
+        "expert": expert.name,
+        "source": found.source if writer is None else f"{found.source}, writer {writer}",
+        "samples": len(chosen),
+        "classes": len(np.unique(found.labels[chosen])),
+        "rest": None if rest is None else {"path": str(rest), "samples": len(left)},
+        "accepted": verdict.accepted,
+        "threshold": verdict.threshold,
+        "generic_loss": verdict.generic_loss,
+        "user_gain": verdict.user_gain,
+        "seconds": round(seconds, 3),
+    }
+    rows = [
+        ("learnt from", f"{result['samples']:,} samples of {result['classes']} classes"),
+        ("profile", f"{out}, {result['bytes']:,} bytes"),
+        ("acceptance test", describe(verdict)),
+        ("time", f"{seconds:.2f} s"),
+    ]
+    if rest is not None:
+        rows.append(("untouched samples", f"{rest}, {len(left):,} samples"))
+    emit(result, as_json, lambda console: console.print(facts(f"Personalized {expert.name}", rows)))
+
+
+def describe(verdict: Verdict) -> str:
+    """Say in words what the acceptance test found, on samples that no part was trained on."""
+    if not verdict.accepted:
+        return "declined: nothing gained, the global expert answers alone"
+    gain = "too few samples to tell" if verdict.user_gain is None else f"{100 * verdict.user_gain:+.1f} points"
+    return f"accepted: user {gain}, generic {-100 * verdict.generic_loss:+.1f} points, held out"
+
+
+def _write_images(path: Path, samples: UserSamples) -> None:
+    arrays = {"image": samples.images, "label": samples.labels}
+    if samples.writers is not None:
+        arrays["writer"] = samples.writers
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,74 @@
+"""`edgemoe predict`: label, confidence, and which expert answered."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+
+from edgemoe import MixtureOfExperts, load_global_expert
+from edgemoe.cli.inputs import user_samples
+from edgemoe.cli.options import Expert, Json, ProfileFile, SamplesPath, Seed, WriterId
+from edgemoe.cli.output import emit, percent, table
+
+__all__ = ["predict"]
+
+PER_CLASS = 2  # samples of each class from a simulated writer
+ROWS = 50  # shown to a person; --json has all
+
+
+def predict(
+    profile: ProfileFile,
+    ge: Expert = "lenet5-balanced",
+    samples: SamplesPath = None,
+    writer: WriterId = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Read characters: label, confidence, and which expert answered.
+
+    The expert is the one whose own answer the mixture gave: global, local, or both. It is neither in the rare case
+    that blending them put a third label first.
+
+    Example: edgemoe predict --profile me.moe --samples photos
+    """
+    expert = load_global_expert(ge)
+    moe = MixtureOfExperts.load(profile, expert)
+    found = user_samples(samples, writer, expert, seed, PER_CLASS, sample_seed=1)
+    answers = moe.explain(found.images)
+    predictions: list[dict[str, Any]] = [
+        {
+            "index": index,
+            "label": str(label),
+            "confidence": float(row.max()),
+            "expert": {(1, 0): "global", (0, 1): "local", (1, 1): "both", (0, 0): "neither"}[
+                int(label == of_global), int(label == of_local)
+            ],
+            "gate": float(gate),
+            "truth": str(truth),
+        }
+        for index, (label, row, of_global, of_local, gate, truth) in enumerate(
+            zip(
+                answers.labels,
+                answers.probabilities,
+                answers.global_labels,
+                answers.local_labels,
+                answers.gate,
+                found.labels,
+                strict=True,
+            )
+        )
+    ]
+
+    def show(console: Console) -> None:
+        rows = (
+            (p["index"], p["label"], p["truth"], percent(p["confidence"]), p["expert"], f"{p['gate']:.2f}")
+            for p in predictions[:ROWS]
+        )
+        headings = ("sample", "label", "truth", "confidence", "expert", "gate")
+        console.print(table(f"{len(predictions):,} characters of {found.source}", headings, rows))
+        if len(predictions) > ROWS:
+            console.print(f"The first {ROWS}; --json prints all.")
+        counts = Counter(p["expert"] for p in predictions)
+        console.print("Answered by: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
+
+    emit({"source": found.source, "predictions": predictions}, as_json, show)
