@@ -1,0 +1,105 @@
+"""The gate's gradient against torch's, and its weights against a solver run to convergence."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from edgemoe.device.gate import DECAY, Gate, fit_gate, gate_gradient, sigmoid
+from edgemoe.device.quantized import quantize
+
+torch = pytest.importorskip("torch")
+
+
+def problem(users=30, generic=80, features=25, apart=1.0, seed=0, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    direction = rng.standard_normal(features) * apart
+    user = rng.standard_normal((users, features)) + direction
+    return user.astype(dtype), rng.standard_normal((generic, features)).astype(dtype)
+
+
+def torch_loss(weights, inputs, users, importance, decay):
+    scores = torch.from_numpy(inputs) @ weights[:-1] + weights[-1]
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(scores, torch.from_numpy(users), reduction="none")
+    return (torch.from_numpy(importance) * entropy).sum() + decay / 2 * (weights[:-1] ** 2).sum()
+
+
+def both_sides(user, generic):
+    """Each side weighs as much as half of the generic samples."""
+    inputs = np.concatenate([user, generic]).astype(np.float64)
+    users = np.array([1.0] * len(user) + [0.0] * len(generic))
+    importance = np.array([0.5 * len(generic) / len(user)] * len(user) + [0.5] * len(generic))
+    return inputs, users, importance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 2e-4)])
+@pytest.mark.parametrize("decay", [0.0, 0.5, 10.0])
+def test_the_gradient_is_torchs(dtype, tolerance, decay):
+    rng = np.random.default_rng(2)
+    inputs, users, _ = (a.astype(dtype) for a in both_sides(*problem()))
+    importance = rng.uniform(0, 3, len(users)).astype(dtype)
+    start = rng.standard_normal(26).astype(dtype)
+    weights = torch.tensor(start, requires_grad=True)
+    torch_loss(weights, inputs, users, importance, decay).backward()
+    gradient = gate_gradient(start, inputs, users, importance, decay)
+    np.testing.assert_allclose(gradient, weights.grad.numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("users", "apart"), [(30, 1.0), (30, 0.2), (1, 1.0), (400, 1.0)])
+def test_the_weights_are_those_of_a_solver_run_to_convergence(users, apart):
+    user, generic = problem(users=users, apart=apart)
+    data = both_sides(user, generic)
+    weights = torch.zeros(26, dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS([weights], max_iter=2000, tolerance_grad=1e-12, tolerance_change=0, history_size=50,
+                               line_search_fn="strong_wolfe")  # fmt: skip
+
+    def closure():
+        solver.zero_grad()
+        loss = torch_loss(weights, *data, DECAY)
+        loss.backward()
+        return loss
+
+    solver.step(closure)
+    found, bias = fit_gate(user, generic)
+    with torch.inference_mode():
+        mine = torch.from_numpy(np.append(found, bias).astype(np.float64))
+        best, nothing, loss = (float(torch_loss(w, *data, DECAY)) for w in (weights, torch.zeros(26).double(), mine))
+    assert best < nothing
+    assert loss - best < 1e-4 * (nothing - best)
+
+
+def test_user_and_generic_samples_weigh_the_same_however_many_there_are():
+    user, generic = problem()
+    once, bias = fit_gate(user, generic)
+    thrice, other = fit_gate(np.concatenate([user] * 3), generic)
+    np.testing.assert_allclose(once, thrice, atol=1e-4)
+    assert bias == pytest.approx(other, abs=1e-4)
+
+
+def test_it_tells_the_users_samples_from_generic_ones():
+    user, generic = problem()
+    weights, bias = fit_gate(user, generic)
+    gate = Gate(quantize(weights[None], 8), bias)
+    fresh_user, fresh_generic = problem(seed=0, users=200, generic=200)
+    assert (gate.log_odds(fresh_user) > 0).mean() > 0.9
+    assert (gate.log_odds(fresh_generic) < 0).mean() > 0.9
+
+
+def test_log_odds_are_the_quantized_weights_times_input_plus_the_bias():
+    user, generic = problem()
+    weights, bias = fit_gate(user, generic)
+    gate = Gate(quantize(weights[None], 2), bias)
+    direct = user.astype(np.float64) @ (gate.weights.codes[0] * float(gate.weights.scales[0])) + bias
+    np.testing.assert_allclose(gate.log_odds(user), direct, atol=1e-4)
+    assert gate.log_odds(user).shape == (30,)
+
+
+@given(arrays(np.float32, st.integers(1, 5), elements=st.floats(-30, 30, width=32)))
+def test_the_sigmoid_is_one_over_one_plus_the_exponential(values):
+    np.testing.assert_allclose(sigmoid(values), 1 / (1 + np.exp(-values.astype(np.float64))), atol=2e-7)
+
+
+def test_the_sigmoid_saturates_without_a_warning():
+    with np.errstate(all="raise"):
+        assert sigmoid(np.array([-1e30, -1e4, 0, 1e4, 1e30], np.float32)).tolist() == [0, 0, 0.5, 1, 1]
