@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgemoe import __version__
-from edgemoe.cli import account, data, demo, evaluate, personalize, predict
+from edgemoe.cli import account, data, demo, evaluate, personalize, predict, prune, train_global
 from edgemoe.errors import EdgemoeError
 
 __all__ = ["app", "main"]
@@ -25,6 +25,11 @@ class _Verbs(TyperGroup):
         except EdgemoeError as error:
             typer.echo("edgemoe: " + " ".join(str(error).split()), err=True)
             raise typer.Exit(1) from error
+        except BrokenPipeError:  # the reader of stdout has seen enough
+            raise
+        except OSError as error:  # of stdout: every file is read and written with errors of its own
+            typer.echo(f"edgemoe: the output cannot be written ({error.strerror or error})", err=True)
+            raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             typer.echo("edgemoe: interrupted; no file was left half-written", err=True)
             raise typer.Exit(130) from interrupt
@@ -36,6 +41,8 @@ app.command("personalize")(personalize.personalize)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("account")(account.account)
+app.command("train-global")(train_global.train_global)
+app.command("prune")(prune.prune)
 app.add_typer(data.app, name="data")
 
 

@@ -24,7 +24,7 @@ from edgemoe.global_expert.prune import prune
 from edgemoe.global_expert.retain import record_retention, tap_grids
 from edgemoe.global_expert.train import Recipe, build_network, train
 
-__all__ = ["Samples", "bundle_expert", "prune_expert", "read_samples", "train_expert"]
+__all__ = ["Samples", "bundle_expert", "check_criterion", "hold_out", "prune_expert", "read_samples", "train_expert"]
 
 SCORED = 4096  # training images that a pruning criterion looks at
 CALIBRATION = 2048  # training images from which the quantizer takes the activations' ranges
@@ -61,6 +61,17 @@ def read_samples(paths: Sequence[str | os.PathLike[str]], classes: str) -> Sampl
     return Samples(np.concatenate([images for images, _, _ in sets]), np.concatenate(labels), names)
 
 
+def hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
+    """Split off a twentieth, drawn at random, for validation; return what is left, and it."""
+    order = np.random.default_rng(seed).permutation(len(samples.labels))
+    cut = max(1, len(order) // 20)
+    kept, held = np.sort(order[cut:]), np.sort(order[:cut])
+    return (
+        Samples(samples.images[kept], samples.labels[kept], samples.source),
+        Samples(samples.images[held], samples.labels[held], f"{samples.source}, held out"),
+    )
+
+
 def train_expert(
     shape: Sequence[int],
     classes: str,
@@ -83,6 +94,12 @@ def train_expert(
     return model
 
 
+def check_criterion(name: str) -> None:
+    """Raise EdgemoeError unless a pruning criterion has that name."""
+    if name not in CRITERIA:
+        raise EdgemoeError(f"criterion {name!r}: expected one of {', '.join(CRITERIA)}")
+
+
 def prune_expert(
     trained: str | os.PathLike[str],
     shape: Sequence[int],
@@ -94,8 +111,7 @@ def prune_expert(
     progress: Progress,
 ) -> nn.Sequential:
     """Prune a trained expert and retrain it with the unpruned one as its teacher."""
-    if criterion not in CRITERIA:
-        raise EdgemoeError(f"criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
+    check_criterion(criterion)
     teacher = build_network(load_checkpoint(trained)).eval()
     scores = CRITERIA[criterion](teacher, samples.images[:SCORED], samples.labels[:SCORED])
     model = prune(teacher, scores, shape)

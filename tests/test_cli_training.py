@@ -1,0 +1,168 @@
+"""The verbs that train: from images to a bundle that a device can use, whatever interrupts them."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_runner import edgemoe
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'edgemoe[train]'")
+
+from edgemoe import load_global_expert
+from edgemoe.cli import train_global
+from edgemoe.global_expert.checkpoint import load_checkpoint
+from edgemoe.global_expert.lenet5 import lenet5, parameter_count
+from edgemoe.simulator import generic_samples
+
+SHAPE = ("--shape", "4-6-16", "--pruned", "3-4-12")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for name, seed, per_class in (("train", 5, 12), ("test", 6, 2)):
+        images, labels = generic_samples(seed, per_class)
+        np.savez(folder / f"{name}.npz", image=images, label=labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs that nothing interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert edgemoe(*call(data, out), "--test", data / "test.npz") == 0
+    return out
+
+
+def call(data: Path, out: Path) -> list[object]:
+    return ["train-global", "--data", data / "train.npz", *SHAPE, "--epochs", 2, "--prune-epochs", 1, "--out", out]
+
+
+def test_a_run_leaves_a_bundle_that_personalizes_and_a_log_of_what_made_it(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expert = load_global_expert(trained / "lenet5-balanced.bundle")
+    log = json.loads((trained / "log.json").read_text())
+    assert expert.metadata["shape"] == [3, 4, 12]
+    assert expert.metadata["parameters"] == parameter_count(lenet5((3, 4, 12), 47))
+    assert expert.metadata["training"]["parameters"] == parameter_count(lenet5((4, 6, 16), 47))
+    assert expert.metadata["training"]["recipe"]["seed"] == 0
+    assert expert.metadata["pruning"]["criterion"] == "taylor"
+    assert set(expert.metadata["figures"]) == {"train.npz, held out", "test.npz"}
+    assert log["figures"] == expert.metadata["figures"]
+    assert [entry["epoch"] for entry in log["training"]["log"]] == [1, 2]
+    assert [entry["epoch"] for entry in log["pruning"]["log"]] == [1]
+    images, labels = generic_samples(6, 2)
+    assert log["figures"]["test.npz"]["int8"] == pytest.approx((expert.predict(images) == labels).mean(), abs=1e-5)
+    out = tmp_path / "me.moe"
+    assert edgemoe("personalize", "--ge", trained / "lenet5-balanced.bundle", "--out", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] == out.stat().st_size
+
+
+def test_a_run_interrupted_after_its_first_epoch_ends_with_the_same_bundle(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def interrupted(title: str, epochs: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+        def report(event: dict[str, Any]) -> None:
+            if event.get("epoch") == 1:
+                raise KeyboardInterrupt
+
+        yield report
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(train_global, "epochs_bar", interrupted)
+        assert edgemoe(*call(data, out), "--test", data / "test.npz") == 130
+    assert load_checkpoint(out / "unpruned.npz").epoch == 1
+    assert sorted(path.name for path in out.iterdir()) == ["log.json", "unpruned.npz"]
+    capsys.readouterr()
+    assert edgemoe(*call(data, out), "--test", data / "test.npz", "--json") == 0
+    out_, err = capsys.readouterr()
+    assert json.loads(out_)["bundle"] == str(out / "lenet5-balanced.bundle")
+    assert "epoch 1 of 2" not in err
+    assert "epoch 2 of 2" in err
+    name = "lenet5-balanced.bundle"
+    assert (out / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_a_folder_with_another_run_is_refused(data: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    assert edgemoe(*call(data, trained), "--seed", 1) == 1
+    assert "another run, with seed 0 and not 1" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+def test_prune_keeps_to_its_budget(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = parameter_count(lenet5((4, 6, 16), 47))
+    options = ("--expert", trained / "unpruned.npz", "--data", data / "train.npz", "--epochs", 1, "--json")
+    for budget, limit in (("parameters=0.5", full * 0.5), ("parameters=1500", 1500)):
+        out = tmp_path / budget
+        assert edgemoe("prune", *options, "--budget", budget, "--out", out, "--criterion", "magnitude") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert limit * 0.7 < result["parameters"] <= limit
+        assert load_global_expert(result["bundle"]).metadata["pruning"]["criterion"] == "magnitude"
+        assert result["training"]["parameters"] == full
+
+
+def test_prune_to_a_shape_equals_the_second_half_of_train_global(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data", data / "train.npz", "--test", data / "test.npz", "--epochs", 1, "--name", "lenet5-balanced")
+    whole = trained / "lenet5-balanced.bundle"
+    arguments = ("--expert", trained / "unpruned.npz", "--shape", "3-4-12", *options, "--out", tmp_path / "run")
+    assert edgemoe("prune", *arguments) == 0
+    assert (tmp_path / "run" / "lenet5-balanced.bundle").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [],
+        ["--shape", "3-4-12", "--budget", "parameters=0.5"],
+        ["--budget", "parameters"],
+        ["--budget", "speed=2"],
+        ["--budget", "parameters=-1"],
+        ["--budget", "parameters=nan"],
+    ],
+)
+def test_a_prune_without_one_clear_aim_exits_with_2(extra: list[str], tmp_path: Path) -> None:
+    assert edgemoe("prune", "--expert", "x.npz", "--data", "x.npz", "--out", tmp_path / "run", *extra) == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "word"),
+    [
+        (["--pruned", "9-9-9"], "does not lie within"),
+        (["--pruned", "3-4"], "shape '3-4'"),
+        (["--pruned", "3-4-12-9"], "does not lie within"),
+        (["--criterion", "vibes"], "taylor"),
+        (["--classes", "runes"], "runes"),
+        (["--classes", "digits"], "train.npz"),
+        (["--test", "none.npz"], "none.npz"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_the_first_step(
+    extra: list[str], word: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edgemoe(*call(data, tmp_path / "run"), *extra) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert word in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_no_trained_expert_fails_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data", data / "train.npz", "--shape", "3-4-12", "--out", tmp_path / "run")
+    assert edgemoe("prune", "--expert", data / "test.npz", *options) == 1
+    assert "test.npz: not a whole edgemoe checkpoint" in capsys.readouterr().err
