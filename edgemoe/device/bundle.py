@@ -86,7 +86,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
             raise EdgemoeError(f"{name}: version {metadata['version']} is newer than this edgemoe reads ({VERSION})")
         if fingerprint(metadata["classes"], float32, int8, retention).hex() != metadata["fingerprint"]:
             raise EdgemoeError(f"{name}: damaged, its content does not match its fingerprint")
-        return Bundle(metadata, float32, int8, _unpack(retention))
+        return Bundle(metadata, float32, int8, _unpack(retention, name))
     except EdgemoeError:
         raise
     except Exception as error:  # zipfile, zlib, json and numpy each raise their own
@@ -108,10 +108,10 @@ def _pack(retention: RetentionSet) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(content: bytes) -> RetentionSet:
+def _unpack(content: bytes, source: str) -> RetentionSet:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if sum(member.file_size for member in archive.infolist()) > LIMIT:
-            raise EdgemoeError("retention.npz unpacks to more than a bundle may hold")
+            raise EdgemoeError(f"{source}: retention.npz unpacks to more than a bundle may hold")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         codes = {tap: arrays[tap] for tap in TAPS}
         retention = RetentionSet(
@@ -121,5 +121,5 @@ def _unpack(content: bytes) -> RetentionSet:
             arrays["labels"],
         )
     if any(c.dtype != np.uint8 or c.ndim != 2 or len(c) != len(retention) for c in codes.values()):
-        raise EdgemoeError("retention.npz: the taps' codes are not uint8 matrices with one row a label")
+        raise EdgemoeError(f"{source}: retention.npz: the taps' codes are not uint8 matrices with one row a label")
     return retention

@@ -116,7 +116,9 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError(f"labels: expected {len(array)} of them, one for each image, got shape {names.shape}")
         if not len(array):
             raise EdgemoeError("images: not one sample to learn from")
-        merged = merge_labels(names.astype(str), self.ge.classes)
+        if not all(isinstance(name, str) for name in names):  # a class index is no digit
+            raise EdgemoeError(f"labels: expected characters (str), got {names.dtype}")
+        merged = merge_labels(names, self.ge.classes)
         targets = np.array([self.ge.classes.index(label) for label in merged], np.int64)
         return self.ge.taps(array), targets
 
