@@ -1,7 +1,9 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share, and the rule that in CI no test may skip."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +17,21 @@ def shared_data() -> Path:
     if not (folder / "emnist" / "emnist.zip").is_file():
         pytest.skip(f"needs real handwriting, and there is none in {folder} (set EDGEMOE_DATA)")
     return folder
+
+
+def _require(report: Any) -> Any:
+    """Turn a skip into a failure, if $EDGEMOE_REQUIRE_ALL is set."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("EDGEMOE_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"EDGEMOE_REQUIRE_ALL is set, and this was skipped. {report.longrepr[2]}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    return _require((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    return _require((yield))
