@@ -1,0 +1,279 @@
+"""The mixture: its answers against a direct formula, its binding to one expert, and learning from corrections."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edgemoe import EdgemoeError, GlobalExpert, MixtureOfExperts, Personalizer, load_global_expert
+from edgemoe.device.acceptance import Verdict
+from edgemoe.device.mixture import held_out_trial
+from edgemoe.device.profile import Profile
+from edgemoe.simulator import simulated_samples
+
+
+@pytest.fixture(scope="module")
+def ge():
+    return load_global_expert()
+
+
+@pytest.fixture(scope="module")
+def writer():
+    return simulated_samples(seed=3, per_class=5)
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return simulated_samples(seed=3, per_class=3, sample_seed=1)
+
+
+@pytest.fixture(scope="module")
+def profile(ge, writer):
+    return Personalizer(ge).fit(*writer).profile
+
+
+@pytest.fixture
+def moe(ge, profile):
+    return MixtureOfExperts(ge, profile)
+
+
+def other_expert(ge, mark="00" * 32):
+    return GlobalExpert(dataclasses.replace(ge.bundle, metadata={**ge.metadata, "fingerprint": mark, "name": "other"}))
+
+
+def with_verdict(profile, **changes):
+    return dataclasses.replace(profile, verdict=dataclasses.replace(profile.verdict, **changes))
+
+
+def direct_answers(ge, profile, images):
+    """The whole forward pass in float64, from the graph's taps and the profile's integers."""
+    taps, retained = ge.taps(images), ge.retention.taps()
+
+    def standardized(tap):
+        reference, values = (getattr(t, tap).astype(np.float64) for t in (retained, taps))
+        return (values - reference.mean(0)) / np.sqrt(((reference - reference.mean(0)) ** 2).mean())
+
+    def dequantized(matrix):
+        return matrix.codes * matrix.scales.astype(np.float64)[:, None]
+
+    local = dequantized(profile.local.weights)
+    correction = standardized("hidden") @ local[:, :-1].T + local[:, -1]
+    odds = standardized("features") @ dequantized(profile.gate.weights)[0] + profile.gate.bias
+    gate = 1 / (1 + np.exp(profile.verdict.threshold - odds))
+    first, second = (
+        np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (taps.logits.astype(np.float64), taps.logits + correction)
+    )
+    return (1 - gate)[:, None] * first + gate[:, None] * second, gate, odds
+
+
+def test_probabilities_and_routing_are_the_formulas(ge, moe, profile, fresh):
+    images, _ = fresh
+    probabilities, gate, _ = direct_answers(ge, profile, images)
+    np.testing.assert_allclose(moe.route(images), gate, atol=2e-4)
+    np.testing.assert_allclose(moe.predict_proba(images), probabilities, atol=5e-4)
+    assert moe.route(images).dtype == moe.predict_proba(images).dtype == np.float32
+    assert moe.route(images).shape == (len(images),)
+    assert ((moe.route(images) >= 0) & (moe.route(images) <= 1)).all()
+
+
+def test_the_answer_is_the_likeliest_class(moe, fresh):
+    images, labels = fresh
+    probabilities = moe.predict_proba(images)
+    assert np.array_equal(moe.predict(images), moe.classes_[probabilities.argmax(1)])
+    assert moe.score(images, labels) == pytest.approx((moe.predict(images) == labels).mean())
+    assert "".join(moe.classes_) == moe.ge.classes
+
+
+def test_explain_tells_each_experts_answer(ge, moe, profile, fresh):
+    images, labels = fresh
+    answers = moe.explain(images)
+    assert np.array_equal(answers.labels, moe.predict(images))
+    assert np.array_equal(answers.global_labels, ge.predict(images))
+    assert np.array_equal(answers.gate, moe.route(images))
+    always = MixtureOfExperts(ge, with_verdict(profile, threshold=-1e6))
+    assert np.array_equal(answers.local_labels, always.predict(images))
+    # What personalization is for: the mixture is better than the global expert on the user's fresh samples.
+    assert (answers.labels == labels).mean() > (answers.global_labels == labels).mean() + 0.1
+
+
+def test_a_closed_gate_and_a_declined_profile_leave_the_global_expert_alone(ge, profile, fresh):
+    images, _ = fresh
+    declined = MixtureOfExperts(ge, with_verdict(profile, accepted=False))
+    closed = MixtureOfExperts(ge, with_verdict(profile, threshold=1e6))
+    for moe in (declined, closed):
+        assert not moe.route(images).any()
+        assert np.array_equal(moe.predict_proba(images), ge.predict_proba(images))
+        assert np.array_equal(moe.predict(images), ge.predict(images))
+
+
+def test_one_image_needs_no_batch(moe, fresh):
+    images, _ = fresh
+    assert moe.predict(images[0]).tolist() == moe.predict(images)[:1].tolist()
+    assert moe.route(images[0]).shape == (1,)
+    assert moe.predict(images[:0]).shape == (0,)
+
+
+def test_labels_are_merged_for_the_score(moe, fresh):
+    images, labels = fresh
+    small = np.array([label.lower() if label in "CIJKLMOPSUVWXYZ" else label for label in labels])
+    assert (small != labels).any()
+    assert moe.score(images, small) == moe.score(images, labels)
+
+
+def test_a_saved_profile_answers_as_before(ge, moe, fresh, tmp_path):
+    images, _ = fresh
+    moe.save(tmp_path / "me.moe")
+    back = MixtureOfExperts.load(tmp_path / "me.moe", ge)
+    assert np.array_equal(back.predict_proba(images), moe.predict_proba(images))
+    assert back.profile.to_bytes() == moe.profile.to_bytes() == (tmp_path / "me.moe").read_bytes()
+
+
+def test_a_profile_of_another_expert_is_refused_by_the_names_of_both(ge, moe, tmp_path):
+    moe.save(tmp_path / "me.moe")
+    with pytest.raises(EdgemoeError, match=rf"me\.moe: .*{ge.fingerprint.hex()[:8]}.*00000000 \(other\)"):
+        MixtureOfExperts.load(tmp_path / "me.moe", other_expert(ge))
+    with pytest.raises(EdgemoeError, match="was made for the global expert"):
+        MixtureOfExperts(other_expert(ge), moe.profile)
+    # The last byte of the half that a profile keeps counts too.
+    near = ge.fingerprint[:15] + bytes([ge.fingerprint[15] ^ 1]) + ge.fingerprint[16:]
+    with pytest.raises(EdgemoeError, match="was made for the global expert"):
+        MixtureOfExperts(other_expert(ge, near.hex()), moe.profile)
+
+
+def test_weights_of_the_wrong_size_are_refused_even_under_the_right_fingerprint(ge, profile):
+    def cut(part, columns=None, rows=None):
+        weights = part.weights
+        codes, scales = weights.codes[:rows, :columns], weights.scales[:rows]
+        return dataclasses.replace(part, weights=dataclasses.replace(weights, codes=codes, scales=scales))
+
+    for wrong in (
+        dataclasses.replace(profile, local=cut(profile.local, columns=-1)),
+        dataclasses.replace(profile, local=cut(profile.local, rows=-1)),
+        dataclasses.replace(profile, gate=cut(profile.gate, columns=-1)),
+    ):
+        with pytest.raises(EdgemoeError, match="do not fit the global expert"):
+            MixtureOfExperts(ge, Profile.from_bytes(wrong.to_bytes()))
+
+
+def test_the_trial_on_the_held_out_half_is_the_forward_pass(ge, profile):
+    trial = held_out_trial(ge, profile.local, profile.gate)
+    taps, labels = ge.held_out
+    scale = ge.standardizer
+    assert np.array_equal(trial.labels, labels)
+    assert np.array_equal(trial.logits, taps.logits)
+    np.testing.assert_allclose(trial.correction, profile.local.correct(scale.hidden(taps)), atol=1e-6)
+    np.testing.assert_allclose(trial.log_odds, profile.gate.log_odds(scale.features(taps)), atol=1e-6)
+    assert -trial.gain(profile.verdict.threshold) == pytest.approx(profile.verdict.generic_loss)
+
+
+def wrong_ones(moe, images, labels):
+    return [i for i, answer in enumerate(moe.predict(images)) if answer != labels[i]]
+
+
+@pytest.mark.parametrize("size", ["compact", "full"])
+def test_a_repeated_correction_brings_the_right_answer(ge, writer, fresh, size):
+    images, labels = fresh
+    fitted = Personalizer(ge, size=size).fit(*writer)
+    missed = wrong_ones(fitted, images, labels)
+    assert len(missed) >= 5
+    for index in missed[:5]:
+        moe = copy.deepcopy(fitted)
+        for _ in range(10):
+            moe.learn(images[index], labels[index])
+            if moe.predict(images[index])[0] == labels[index]:
+                break
+        assert moe.predict(images[index])[0] == labels[index]
+
+
+def test_a_loaded_profile_learns_on(ge, moe, fresh, tmp_path):
+    images, labels = fresh
+    moe.save(tmp_path / "me.moe")
+    index = wrong_ones(moe, images, labels)[0]
+    loaded = MixtureOfExperts.load(tmp_path / "me.moe", ge)
+    for _ in range(10):
+        loaded.learn(images[index], labels[index])
+    assert loaded.predict(images[index])[0] == labels[index]
+    assert loaded.profile.samples == moe.profile.samples + 10
+    loaded.save(tmp_path / "me.moe")
+    assert MixtureOfExperts.load(tmp_path / "me.moe", ge).predict(images[index])[0] == labels[index]
+
+
+def test_generic_accuracy_holds_after_any_number_of_corrections(ge, moe, fresh):
+    images, _ = fresh
+    rng = np.random.default_rng(0)
+    for index in rng.integers(0, len(images), 30):  # wrong ones, even
+        moe.learn(images[index], rng.choice(moe.classes_))
+    taps, labels = ge.held_out
+    answers = moe._answers(taps, moe._gate(taps))
+    loss = (ge.label(taps.logits) == moe.classes_[labels]).mean() - (answers.labels == moe.classes_[labels]).mean()
+    assert loss <= 0.002 + 1e-9
+    assert moe.profile.verdict.generic_loss == pytest.approx(loss if moe.profile.verdict.accepted else 0)
+
+
+def test_a_correction_opens_the_gate_and_counts_as_a_sample(ge, profile, fresh):
+    images, labels = fresh
+    moe = MixtureOfExperts(ge, profile)
+    odds = profile.gate.log_odds(ge.standardizer.features(ge.taps(images[0])))[0]
+    before = moe.profile.samples
+    assert moe.learn(images[0], labels[0]) is moe
+    exact = moe._exact[1] @ ge.standardizer.features(ge.taps(images[0]))[0] + moe._exact[2]
+    assert exact > odds
+    assert moe.profile.samples == before + 1
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "message"),
+    [
+        (None, "%", "label: label '%' is none of the 47 classes"),
+        (None, "ab", "label 'ab'"),
+        (None, "", "label ''"),
+        (np.zeros((28, 28), np.float32), "a", "image: expected uint8"),
+        (np.zeros((27, 28), np.uint8), "a", "image: expected shape"),
+        (np.zeros((2, 28, 28), np.uint8), "a", "image: expected one image, got 2"),
+        (np.zeros((0, 28, 28), np.uint8), "a", "image: expected one image, got 0"),
+    ],
+    ids=str,
+)
+def test_a_correction_that_is_unusable_changes_nothing(moe, fresh, image, label, message):
+    before, exact = moe.profile.to_bytes(), [np.array(part) for part in moe._exact]
+    with pytest.raises(EdgemoeError, match=message):
+        moe.learn(fresh[0][0] if image is None else image, label)
+    assert moe.profile.to_bytes() == before
+    assert all(np.array_equal(a, b) for a, b in zip(exact, moe._exact, strict=True))
+
+
+def test_corrections_are_merged_onto_the_experts_classes(ge, profile, fresh):
+    small, capital = (MixtureOfExperts(ge, profile).learn(fresh[0][0], label) for label in "xX")
+    assert small.profile.to_bytes() == capital.profile.to_bytes()
+
+
+def test_the_verdict_survives_the_file(ge, profile, tmp_path):
+    verdict = Verdict(False, 1.5, 0.25, None)
+    MixtureOfExperts(ge, dataclasses.replace(profile, verdict=verdict)).save(tmp_path / "me.moe")
+    assert MixtureOfExperts.load(tmp_path / "me.moe", ge).profile.verdict == verdict
+
+
+@pytest.mark.xfail(
+    strict=True, raises=(pytest.fail.Exception, ValueError), reason="the number of labels is not checked"
+)
+@pytest.mark.parametrize("labels", [["0"], ["0"] * 5, []], ids=len)
+def test_a_score_against_too_few_labels_is_refused(moe, fresh, labels):
+    with pytest.raises(EdgemoeError, match="labels: "):
+        moe.score(fresh[0][:6], labels)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="learn() forgets why a profile was declined")
+def test_a_correction_does_not_turn_on_what_the_users_own_samples_had_turned_off(ge, profile, fresh):
+    declined = MixtureOfExperts(ge, with_verdict(profile, accepted=False, user_gain=0.0))
+    declined.learn(fresh[0][0], fresh[1][0])
+    assert not declined.profile.verdict.accepted
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="learn() forgets the threshold that was chosen on the user"
+)
+def test_a_correction_does_not_open_the_gate_further_than_served_the_user_best(ge, profile, fresh):
+    moe = MixtureOfExperts(ge, with_verdict(profile, threshold=5.0))
+    moe.learn(fresh[0][0], fresh[1][0])
+    assert moe.profile.verdict.threshold >= 5.0
