@@ -29,7 +29,7 @@ def parse_shape(shape: str) -> tuple[int, ...]:
         If the text is no such list.
     """
     parts = shape.split("-")
-    if len(parts) < 3 or not all(p.isdigit() and 1 <= int(p) <= 4096 for p in parts):
+    if len(parts) < 3 or not all(p.isdecimal() and 1 <= int(p) <= 4096 for p in parts):
         raise EdgemoeError(f"shape {shape!r}: expected widths such as 20-50-500 (two convolutions, then dense layers)")
     return tuple(int(p) for p in parts)
 
