@@ -1,0 +1,153 @@
+"""What the README tells a stranger is true: commands, links, code and figures."""
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from cli_runner import edgemoe
+from conftest import ROOT
+from PIL import Image
+
+from edgemoe import Personalizer, load_global_expert
+from edgemoe.cli import app
+from edgemoe.cli.account import cost_report
+from edgemoe.simulator import simulated_samples
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+README = DOCUMENTS[0].read_text()
+FIGURES = ROOT / "docs" / "figures"
+OFFLINE = ("demo", "personalize", "predict", "evaluate", "account")  # verbs that the README's own data feeds
+
+
+def commands() -> list[list[str]]:
+    """Return the shell commands of the documents, split into words."""
+    blocks = [block for path in DOCUMENTS for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
+    lines = (shlex.split(line, comments=True) for block in blocks for line in re.split(r"\n|&&|(?<= )\. ", block))
+    return [words for words in lines if words]
+
+
+def section(name: str) -> list[str]:
+    """Return the table rows between two of the README's marks, without the heading."""
+    return re.findall(r"^\|.*$", README.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0], re.M)[2:]
+
+
+def test_every_command_named_exists_with_its_options() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    seen = set()
+    for program, *rest in commands():
+        seen.add(program)
+        if program == "make":
+            assert rest[0] in targets, rest
+        elif program == "pip":
+            assert {extra for word in rest for extra in re.findall(r"\w+", "".join(word.split("[")[1:]))} <= set(extras)
+        elif program == "edgemoe":
+            verb, words = verbs[rest[0]], rest[1:]
+            if words and words[0] in getattr(verb, "commands", {}):
+                verb, words = verb.commands[words[0]], words[1:]
+            known = {option for parameter in verb.params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, rest
+        else:
+            assert program in ("python3", "ruff", "mypy", "pytest", "jupyter", ".venv/bin/activate"), program
+    assert {"make", "pip", "edgemoe"} <= seen
+
+
+def test_the_commands_on_the_device_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for image, label, number in zip(*simulated_samples(3, 10), range(470), strict=True):
+        folder = tmp_path / "my-photos" / (f"{label}_lower" if label.islower() else label)
+        folder.mkdir(parents=True, exist_ok=True)
+        paper = Image.fromarray(255 - image).resize((140, 140), Image.Resampling.BICUBIC)
+        paper.save(folder / f"{number}.png")
+    ran = []
+    for program, *rest in commands():
+        if program == "edgemoe" and rest[0] in OFFLINE and "--ge" not in rest:
+            assert edgemoe(*rest) == 0, rest
+            ran.append(rest[0])
+    assert set(ran) == set(OFFLINE)
+
+
+def test_the_code_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(block, names)
+        assert (names["moe"].predict(names["images"]) == names["labels"]).mean() > 0.8
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_picture_and_path_is_there(path: Path) -> None:
+    text = path.read_text()
+    targets = [a or b for a, b in re.findall(r"\]\(([^)#]+)[^)]*\)|src=\"([^\"]+)\"", text)]
+    names = re.findall(r"`((?:edgemoe|tests|docs|notebooks|\.ci)/[\w./*-]*)`", text)
+    assert targets + names
+    for name in targets + names:
+        assert list(path.parent.glob(name.rstrip("/"))), name
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def test_the_figures_of_real_writers_are_those_on_record() -> None:
+    path = FIGURES / "writers.json"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there yet")
+    record = json.loads(path.read_text())
+    rows = []
+    for name, size in record["sizes"].items():
+        if not rows:
+            rows.append(
+                f"| global expert alone | {percent(size['user_global'])} | | {percent(size['generic_global'])} | |"
+            )
+        low, high = ({key: pair[end] for key, pair in size["ci95"].items()} for end in (0, 1))
+        rows.append(
+            f"| with a `{name}` profile "
+            f"| {percent(size['user'])} ({100 * low['user']:.1f} to {100 * high['user']:.1f}) "
+            f"| {percent(size['removed'])} ({100 * low['removed']:.1f} to {100 * high['removed']:.1f}) "
+            f"| {percent(size['generic'])} "
+            f"| {100 * size['lost']:.2f} ({100 * low['lost']:.2f} to {100 * high['lost']:.2f}) |"
+        )
+    assert section("writers") == rows, "\n".join(["should be", *rows])
+    assert f"{record['shots']} samples of each character" in README
+
+
+def test_the_costs_are_those_of_the_shipped_expert() -> None:
+    ge = load_global_expert()
+    size_of_it = f"{ge.metadata['parameters']:,} parameters, {len(ge.graph):,} bytes as int8 ONNX"
+    rows = [f"| global expert `{ge.name}` | {size_of_it} |"]
+    for source, accuracy in ge.metadata["figures"].items():
+        if source == ge.metadata["data"]["retention and validation"]:
+            continue  # no test: it was looked at while training
+        rows.append(f"| it reads, of `{source.split(':')[1]}`'s test images | {percent(accuracy['int8'])} |")
+    for size in ("compact", "full"):
+        costs = cost_report(ge, Personalizer(ge, size).fit(*simulated_samples(0, 5)).profile)
+        over = {name: percent(share, 2) for name, share in costs["overhead"].items()}
+        stored = f"{costs['profile']['bytes']:,} bytes, {over['bytes']} of the global expert's"
+        rows.append(f"| `{size}` profile | {stored}; {over['macs']} more MACs, {over['energy']} more energy |")
+    assert section("costs") == rows, "\n".join(["should be", *rows])
+
+
+def test_the_demos_picture_and_figures_are_of_the_shipped_expert(tmp_path: Path, capsys: Any) -> None:
+    kept = json.loads((FIGURES / "demo.json").read_text())
+    assert edgemoe("demo", "--json", "--out", tmp_path / "demo.png") == 0
+    now = json.loads(capsys.readouterr().out)
+    for people in ("user", "generic", "retention"):
+        # int8 arithmetic differs a little between processors
+        assert now[people] == pytest.approx(kept[people], abs=0.02), "made with another global expert: make docs"
+    assert now["profile_bytes"] == kept["profile_bytes"], "made with another global expert: make docs"
+    pictures = (
+        np.asarray(Image.open(path).convert("L")) for path in (ROOT / "docs" / "demo.png", tmp_path / "demo.png")
+    )
+    old, new = pictures
+    assert old.shape == new.shape
+    assert (old != new).mean() < 0.1  # the time that it took, and a character or two
