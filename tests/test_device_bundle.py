@@ -18,11 +18,11 @@ METADATA = {"name": "tiny", "classes": "012", "shape": [1, 1, 2], "figures": {}}
 
 def make_bundle(seed=0, n=6):
     rng = np.random.default_rng(seed)
-    codes = {tap: rng.integers(0, 256, (n, width), np.uint8) for tap, width in zip(TAPS, (3, 2, 25), strict=True)}
+    codes = {tap: rng.integers(0, 256, (n, width), np.uint8) for tap, width in zip(TAPS, (3, 25), strict=True)}
     retention = RetentionSet(
         codes,
         dict.fromkeys(TAPS, 0.125),
-        {"logits": 100, "hidden": 0, "features": 7},
+        {"logits": 100, "features": 7},
         rng.integers(0, 3, n).astype(np.uint8),
     )
     return Bundle(METADATA, rng.bytes(300), rng.bytes(200), retention)
@@ -178,11 +178,11 @@ def retention_of(contents, **changes):
     "changes",
     [
         {"features": np.zeros((6, 25), np.float32)},
-        {"hidden": np.zeros((5, 2), np.uint8)},
+        {"features": np.zeros((5, 25), np.uint8)},
         {"logits": np.zeros(6, np.uint8)},
         {"labels": None},
-        {"hidden_scale": None},
-        {"hidden_zero": np.zeros(0, np.uint8)},
+        {"features_scale": None},
+        {"features_zero": np.zeros(0, np.uint8)},
         {"labels": np.array([{}] * 6, object)},
     ],
     ids=str,
@@ -216,4 +216,5 @@ def test_the_shipped_bundle_is_whole_and_small():
     assert len(bundle.retention) >= 500
     assert bundle.retention.labels.max() < len(bundle.metadata["classes"]) == 47
     widths = [bundle.retention.codes[tap].shape[1] for tap in TAPS]
-    assert widths == [47, bundle.metadata["shape"][-1], 25 * bundle.metadata["shape"][1]]
+    assert widths == [47, 25 * bundle.metadata["shape"][1]]
+    assert bundle.metadata["feature_map"] == [bundle.metadata["shape"][1], 5, 5]

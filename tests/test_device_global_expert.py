@@ -29,7 +29,7 @@ def test_the_taps_are_the_graphs_outputs_on_images_scaled_to_one(ge, samples):
     names = [output.name for output in direct.get_outputs()]
     outputs = dict(zip(names, direct.run(None, {"image": (images[:50, None] / 255).astype(np.float32)}), strict=True))
     taps = ge.taps(images[:50])
-    for tap in ("logits", "hidden", "features"):
+    for tap in ("logits", "features"):
         assert np.array_equal(getattr(taps, tap), outputs[tap])
 
 
@@ -127,7 +127,7 @@ def test_a_graph_without_the_taps_is_an_error_that_names_them(ge):
     model = onnx.load_from_string(ge.bundle.float32)
     del model.graph.output[1:]
     poor = GlobalExpert(dataclasses.replace(ge.bundle, int8=model.SerializeToString()))
-    with pytest.raises(EdgemoeError, match=r"lacks the outputs \['features', 'hidden'\]"):
+    with pytest.raises(EdgemoeError, match=r"lacks the outputs \['features'\]"):
         poor.predict(np.zeros((1, 28, 28), np.uint8))
 
 

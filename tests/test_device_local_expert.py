@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from edgemoe.device.local_expert import DECAY, LocalExpert, correction_gradient, fit_local_expert, with_bias
+from edgemoe.device.local_expert import (
+    DECAY,
+    LocalExpert,
+    correction_gradient,
+    fit_local_expert,
+    round_local_expert,
+    with_bias,
+)
 from edgemoe.device.quantized import quantize
 
 torch = pytest.importorskip("torch")
@@ -77,6 +84,33 @@ def test_classes_without_a_sample_are_left_uncorrected():
     assert all(weights[c].any() for c in range(3))
     correction = LocalExpert(quantize(weights, 4)).correct(inputs)
     assert not correction[:, 3:].any()
+
+
+def rounded_loss(matrix, inputs, logits, targets):
+    with torch.inference_mode():
+        values = torch.from_numpy(matrix.values().astype(np.float64))
+        wide = with_bias(inputs).astype(np.float64), logits.astype(np.float64), targets
+        return float(torch_loss(values, *wide, DECAY))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rounding_with_the_samples_loses_no_more_than_rounding_without_them(bits, seed):
+    data = problem(seed=seed)
+    weights = fit_local_expert(*data)
+    plain, taught = quantize(weights, bits), round_local_expert(weights, *data, bits)
+    assert taught.bits == bits
+    assert np.abs(taught.codes).max() < 2 ** (bits - 1)
+    exact = rounded_loss(type("Exact", (), {"values": lambda _: weights})(), *data)
+    losses = [rounded_loss(matrix, *data) for matrix in (taught, plain)]
+    assert exact - 1e-3 <= losses[0] <= losses[1] + 1e-3
+    if bits == 2:  # where rounding hurts most
+        assert losses[0] < losses[1]
+
+
+def test_rounding_leaves_classes_without_a_sample_uncorrected():
+    data = problem(taught=3)
+    assert not round_local_expert(fit_local_expert(*data), *data, 2).codes[3:].any()
 
 
 def test_the_correction_is_the_quantized_weights_times_input_and_one():

@@ -156,13 +156,17 @@ def test_personalizing_helps_the_user_and_costs_the_others_nothing(ge, fitted):
 
 
 def test_the_size_decides_the_bits_and_so_the_bytes(ge, writer):
-    shape = ge.metadata["shape"]
-    hidden, features, classes = shape[-1], 25 * shape[1], 47
+    channels = ge.metadata["shape"][1]
+    counts = {"local": 47 * (4 * channels + 1), "gate": 25 * channels}
+
+    def packed(count, bits):
+        return -(-count // 5) if bits == 2 else -(-count * bits // 8)
+
     for size, bits in SIZES.items():
         profile = Personalizer(ge, size=size).fit(*writer).profile
         assert (profile.local.weights.bits, profile.gate.weights.bits) == (bits.local_bits, bits.gate_bits)
-        weights = -(-classes * (hidden + 1) * bits.local_bits // 8) + -(-features * bits.gate_bits // 8)
-        assert len(profile.to_bytes()) == 52 + 2 * (classes + 1) + weights
+        weights = packed(counts["local"], bits.local_bits) + packed(counts["gate"], bits.gate_bits)
+        assert len(profile.to_bytes()) == 52 + 2 * (47 + 1) + weights
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.002, 1.0])
@@ -191,9 +195,9 @@ def test_each_user_sample_is_judged_by_parts_that_never_saw_it(ge, writer, monke
         left_out = [i for i, key in enumerate(keys) if key not in fold]
         kept = np.setdiff1d(np.arange(31), left_out)
         local, gate, bias = fit_parts(moe, taps[kept], targets[kept])
-        hidden = ge.standardizer.hidden(taps[np.array(left_out)])
+        hidden = ge.standardizer.local_inputs(taps[np.array(left_out)])
         np.testing.assert_allclose(trial.correction[left_out], hidden @ local[:, :-1].T + local[:, -1], atol=1e-4)
-        odds = ge.standardizer.features(taps[np.array(left_out)]) @ gate + bias
+        odds = ge.standardizer.gate_inputs(taps[np.array(left_out)]) @ gate + bias
         np.testing.assert_allclose(trial.log_odds[left_out], odds, atol=1e-4)
 
 

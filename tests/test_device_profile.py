@@ -24,7 +24,7 @@ from edgemoe.errors import EdgemoeError
 float32 = st.floats(-100, 100, width=32)
 
 
-def make_profile(classes=5, hidden=4, features=6, local_bits=3, gate_bits=2, seed=0, **changes):
+def make_profile(classes=5, pooled=4, features=6, local_bits=3, gate_bits=2, seed=0, **changes):
     rng = np.random.default_rng(seed)
 
     def matrix(rows, columns, bits):
@@ -34,7 +34,7 @@ def make_profile(classes=5, hidden=4, features=6, local_bits=3, gate_bits=2, see
 
     made = Profile(
         rng.bytes(16),
-        LocalExpert(matrix(classes, hidden + 1, local_bits)),
+        LocalExpert(matrix(classes, pooled + 1, local_bits)),
         Gate(matrix(1, features, gate_bits), 0.5),
         Verdict(True, 1.25, -0.5, 0.25),
         17,
@@ -62,15 +62,18 @@ def same(one, other):
     st.integers(2, 8), float32, st.builds(Verdict, st.booleans(), float32, float32, st.none() | float32),
     st.integers(0, 65535),
 )  # fmt: skip
-def test_what_is_kept_is_what_is_loaded(seed, classes, hidden, features, local_bits, gate_bits, bias, verdict, samples):
-    made = make_profile(classes, hidden, features, local_bits, gate_bits, seed, verdict=verdict, samples=samples)
+def test_what_is_kept_is_what_is_loaded(seed, classes, pooled, features, local_bits, gate_bits, bias, verdict, samples):
+    made = make_profile(classes, pooled, features, local_bits, gate_bits, seed, verdict=verdict, samples=samples)
     made = dataclasses.replace(made, gate=Gate(made.gate.weights, bias))
     content = made.to_bytes()
     assert same(Profile.from_bytes(content), made)
     assert Profile.from_bytes(content).to_bytes() == content
+
     # Counted by hand: magic 4, four single bytes, fingerprint 16, four shorts, four floats, two lots of weights, CRC 4.
-    gate = 2 + -(-features * gate_bits // 8)
-    local = 2 * classes + -(-classes * (hidden + 1) * local_bits // 8)
+    def packed(codes, bits):
+        return -(-codes // 5) if bits == 2 else -(-codes * bits // 8)
+
+    gate, local = 2 + packed(features, gate_bits), 2 * classes + packed(classes * (pooled + 1), local_bits)
     assert len(content) == 4 + 4 + 16 + 8 + 16 + gate + local + 4
 
 
@@ -141,6 +144,7 @@ def resealed(content, offset, replacement):
         (28, b"\xff\xff", "weights of 1 x 65535"),
         (32, struct.pack("<f", float("nan")), "header is out of range"),
         (36, struct.pack("<f", float("inf")), "header is out of range"),
+        (50, b"\xf3", "base 3"),
         (48, b"\x00\x7c", "scale is not a finite number"),
     ],
 )

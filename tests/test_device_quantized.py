@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgemoe.device.quantized import QuantizedMatrix, quantize
+from edgemoe.device.quantized import QuantizedMatrix, packed_bytes, quantize
 from edgemoe.errors import EdgemoeError
 
 BITS = range(2, 9)
@@ -32,10 +32,17 @@ def test_what_is_packed_is_what_is_unpacked(matrix):
 
 
 @given(matrices())
-def test_the_packed_bytes_are_the_scales_and_one_little_endian_number_of_all_codes(matrix):
-    number = sum((int(c) % 2**matrix.bits) << (matrix.bits * i) for i, c in enumerate(matrix.codes.ravel()))
-    length = -(-matrix.codes.size * matrix.bits // 8)
-    assert matrix.to_bytes() == matrix.scales.astype("<f2").tobytes() + number.to_bytes(length, "little")
+def test_the_packed_bytes_are_the_scales_and_then_the_codes_as_documented(matrix):
+    codes = [int(code) for code in matrix.codes.ravel()]
+    if matrix.bits == 2:  # five codes of three values in each byte
+        fives = [codes[i : i + 5] for i in range(0, len(codes), 5)]
+        packed = bytes(sum((code + 1) * 3**place for place, code in enumerate(five)) for five in fives)
+    else:  # one little-endian number of all codes in two's complement
+        number = sum((code % 2**matrix.bits) << (matrix.bits * i) for i, code in enumerate(codes))
+        packed = number.to_bytes(-(-len(codes) * matrix.bits // 8), "little")
+    length = len(packed)
+    assert matrix.to_bytes() == matrix.scales.astype("<f2").tobytes() + packed
+    assert packed_bytes(len(codes), matrix.bits) == length
     assert matrix.nbytes == len(matrix.to_bytes()) == 2 * len(matrix.scales) + length
 
 
@@ -54,6 +61,13 @@ def test_a_scale_that_is_no_number_is_refused(scale):
     packed = QuantizedMatrix(np.ones((2, 3), np.int8), np.array([1, scale], np.float16), 5).to_bytes()
     with pytest.raises(EdgemoeError, match="scale is not a finite number"):
         QuantizedMatrix.from_bytes(packed, 2, 3, 5)
+
+
+@pytest.mark.parametrize("byte", [243, 250, 255])
+def test_a_byte_that_holds_no_five_codes_of_three_values_is_refused(byte):
+    packed = QuantizedMatrix(np.ones((1, 9), np.int8), np.ones(1, np.float16), 2).to_bytes()
+    with pytest.raises(EdgemoeError, match="base 3"):
+        QuantizedMatrix.from_bytes(packed[:-1] + bytes([byte]), 1, 9, 2)
 
 
 def test_values_are_scale_times_code():

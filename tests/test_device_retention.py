@@ -5,18 +5,16 @@ import pytest
 
 from edgemoe.device.global_expert import load_global_expert
 from edgemoe.device.retention import RetentionSet, Taps
-from edgemoe.device.standardize import Standardizer
+from edgemoe.device.standardize import Standardizer, pool
+
+MAP = (3, 5, 4)
 
 
 @pytest.fixture(scope="module")
 def retention():
     rng = np.random.default_rng(0)
-    codes = {
-        "logits": rng.integers(0, 256, (50, 4), np.uint8),
-        "hidden": rng.integers(0, 90, (50, 6), np.uint8),
-        "features": rng.integers(3, 256, (50, 9), np.uint8),
-    }
-    scales, zeros = {"logits": 0.21, "hidden": 0.037, "features": 0.011}, {"logits": 128, "hidden": 0, "features": 3}
+    codes = {"logits": rng.integers(0, 256, (50, 4), np.uint8), "features": rng.integers(3, 256, (50, 60), np.uint8)}
+    scales, zeros = {"logits": 0.21, "features": 0.011}, {"logits": 128, "features": 3}
     return RetentionSet(codes, scales, zeros, rng.integers(0, 4, 50).astype(np.uint8))
 
 
@@ -39,20 +37,47 @@ def test_rows_of_taps_are_cut_alike(retention):
         assert all(np.array_equal(getattr(part, tap), getattr(taps, tap)[rows]) for tap in retention.codes)
 
 
-def test_standardized_taps_have_mean_zero_and_one_unit_of_variance_in_all(retention):
-    taps, scale = retention.taps(), Standardizer.of(retention)
-    for values in (scale.hidden(taps), scale.features(taps)):
-        assert values.dtype == np.float32
-        np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
-        assert np.mean(values.astype(np.float64) ** 2) == pytest.approx(1, abs=1e-5)
+def test_the_gate_reads_centred_features_in_one_unit(retention):
+    taps, scale = retention.taps(), Standardizer.of(retention, MAP)
+    wide = taps.features.astype(np.float64)
+    expected = (wide - wide.mean(0)) / wide.std(0).mean()  # one scale for all, not one a feature
+    assert scale.gate_inputs(taps).dtype == np.float32
+    np.testing.assert_allclose(scale.gate_inputs(taps), expected, atol=1e-4)
 
 
-def test_one_scale_serves_a_whole_tap(retention):
-    taps, scale = retention.taps(), Standardizer.of(retention)
-    wide = taps.hidden.astype(np.float64)
-    spread = np.sqrt(((wide - wide.mean(0)) ** 2).mean())
-    assert scale.hidden_scale == pytest.approx(spread, rel=1e-5)
-    np.testing.assert_allclose(scale.hidden(taps), (wide - wide.mean(0)) / spread, atol=1e-4)
+def quarters(sample):
+    """The mean over each quarter of each channel's map, one value after the other; a middle row is in both halves."""
+    channels, rows, columns = MAP
+    features = sample.astype(np.float64).reshape(MAP)
+    halves = [(range(-(-n // 2)), range(n // 2, n)) for n in (rows, columns)]
+    return [
+        np.mean([features[c, y, x] for y in vertical for x in horizontal])
+        for c in range(channels)
+        for vertical in halves[0]
+        for horizontal in halves[1]
+    ]
+
+
+def test_the_local_expert_reads_the_means_of_four_quarters_in_one_unit(retention):
+    taps, scale = retention.taps(), Standardizer.of(retention, list(MAP))
+    direct = np.array([quarters(sample) for sample in taps.features])
+    assert direct.shape == (50, 12)
+    expected = (direct - direct.mean(0)) / direct.std(0).mean()
+    assert scale.local_inputs(taps).dtype == np.float32
+    np.testing.assert_allclose(scale.local_inputs(taps), expected, atol=2e-4)
+
+
+def test_an_odd_map_shares_its_middle_row_and_column_and_an_even_one_does_not():
+    features = np.arange(9, dtype=np.float32)[None]
+    assert pool(features, (1, 3, 3)).tolist() == [[2.0, 3.0, 5.0, 6.0]]
+    assert pool(features[:, :4], (1, 2, 2)).tolist() == [[0, 1, 2, 3]]
+
+
+def test_other_samples_are_measured_by_the_retention_sets_scales(retention):
+    taps, scale = retention.taps(), Standardizer.of(retention, MAP)
+    whole = scale.gate_inputs(taps), scale.local_inputs(taps)
+    assert np.array_equal(scale.gate_inputs(taps[:7]), whole[0][:7])
+    np.testing.assert_allclose(scale.local_inputs(taps[:7]), whole[1][:7], atol=1e-6)
 
 
 def test_the_shipped_sets_halves_share_no_sample_and_leave_none_out():

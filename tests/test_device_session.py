@@ -42,7 +42,7 @@ def forward(odds):
 
 
 def log_odds(moe, images):
-    return moe.profile.gate.log_odds(moe.ge.standardizer.features(moe.ge.taps(images)))
+    return moe.profile.gate.log_odds(moe.ge.standardizer.gate_inputs(moe.ge.taps(images)))
 
 
 def test_the_weight_is_the_forward_recursions(moe, stream):
@@ -125,7 +125,7 @@ def test_answers_are_blended_with_the_remembered_weight(moe, stream):
     weights = np.array(list(forward(log_odds(moe, images))))[:, None]
     answers = moe.explain(images)
     taps = moe.ge.taps(images)
-    correction = moe.profile.local.correct(moe.ge.standardizer.hidden(taps))
+    correction = moe.profile.local.correct(moe.ge.standardizer.local_inputs(taps))
     parts = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (taps.logits, taps.logits + correction)]
     expected = moe.classes_[((1 - weights) * parts[0] + weights * parts[1]).argmax(1)]
     assert np.array_equal(moe.session().predict(images), expected)

@@ -1,0 +1,223 @@
+"""Training: it learns, it resumes bit for bit, and it refuses to go on with another run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgemoe.errors import EdgemoeError  # noqa: E402
+from edgemoe.global_expert import train as module  # noqa: E402
+from edgemoe.global_expert.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from edgemoe.global_expert.lenet5 import lenet5  # noqa: E402
+from edgemoe.global_expert.train import Recipe, accuracy, build_network, train  # noqa: E402
+from edgemoe.simulator import generic_samples  # noqa: E402
+
+CLASSES = "0123"
+RECIPE = Recipe(epochs=3, batch=32, rate=5e-3, seed=1)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    images, labels = generic_samples(seed=1, per_class=40, classes=CLASSES)
+    return images, np.array([CLASSES.index(label) for label in labels], np.int64)
+
+
+def network(dropout=0.3, seed=0, classes=4):
+    torch.manual_seed(seed)
+    return lenet5((3, 4, 12), classes, dropout)
+
+
+@pytest.fixture(scope="module")
+def teacher(samples):
+    torch.manual_seed(5)
+    model = lenet5((6, 8, 20), 4)
+    train(model, CLASSES, *samples, dataclasses.replace(RECIPE, epochs=2))
+    return model
+
+
+def state_of(model):
+    return {name: value.clone().contiguous() for name, value in model.state_dict().items()}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_at(epoch=None, step=None):
+    def progress(event):
+        if event.get("epoch", 0) == epoch or event.get("step", 0) == step:
+            raise Killed
+
+    return progress
+
+
+def test_the_loss_falls_and_the_network_learns_to_read(samples):
+    model = network()
+    before = accuracy(model, *samples)
+    log = train(model, CLASSES, *samples, dataclasses.replace(RECIPE, epochs=8), validation=samples)
+    assert [entry["epoch"] for entry in log] == list(range(1, 9))
+    assert log[-1]["loss"] < 0.6 * log[0]["loss"]
+    assert log[-1]["validation"] == pytest.approx(accuracy(model, *samples), abs=1e-5)
+    assert accuracy(model, *samples) > max(0.7, before + 0.2)
+    assert not model.training
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_a_run_killed_and_resumed_is_bit_for_bit_one_that_never_was(samples, teacher, tmp_path, distilled):
+    extra = {"teacher": teacher} if distilled else {}
+    whole = network()
+    log = train(whole, CLASSES, *samples, RECIPE, validation=samples, **extra)
+
+    path = tmp_path / "run.npz"
+    with pytest.raises(Killed):
+        train(
+            network(), CLASSES, *samples, RECIPE, validation=samples, state=path, progress=killed_at(epoch=1), **extra
+        )
+    assert load_checkpoint(path).epoch == 1
+    torch.rand(77)  # whatever else happened to the global generator
+    resumed = network(seed=9)
+    resumed_log = train(resumed, CLASSES, *samples, RECIPE, validation=samples, state=path, **extra)
+    assert equal(state_of(resumed), state_of(whole))
+    assert resumed_log == log
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_the_last_whole_one(samples, tmp_path):
+    recipe = dataclasses.replace(RECIPE, batch=4)  # 40 steps an epoch, reported after each 20
+    whole = network()
+    train(whole, CLASSES, *samples, recipe)
+    path = tmp_path / "run.npz"
+    with pytest.raises(Killed):
+        train(network(), CLASSES, *samples, recipe, state=path, progress=killed_at(step=60))
+    assert load_checkpoint(path).epoch == 1
+    resumed = network(seed=9)
+    train(resumed, CLASSES, *samples, recipe, state=path)
+    assert equal(state_of(resumed), state_of(whole))
+
+
+def test_a_finished_run_is_only_loaded(samples, tmp_path):
+    path = tmp_path / "run.npz"
+    first = network()
+    log = train(first, CLASSES, *samples, RECIPE, state=path)
+    content, again = path.read_bytes(), network(seed=9)
+    assert train(again, CLASSES, *samples, RECIPE, state=path) == log
+    assert equal(state_of(again), state_of(first))
+    assert path.read_bytes() == content
+    rebuilt = build_network(load_checkpoint(path)).eval()
+    assert equal(state_of(rebuilt), state_of(first))
+
+
+def test_watching_a_run_does_not_change_it(samples, tmp_path):
+    quiet, watched, events = network(), network(), []
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch=8)
+    train(quiet, CLASSES, *samples, recipe)
+    train(
+        watched, CLASSES, *samples, recipe, validation=samples, state=tmp_path / "run.npz", progress=events.append,
+    )  # fmt: skip
+    assert equal(state_of(quiet), state_of(watched))
+    assert [e["step"] for e in events if "step" in e] == [20, 40]
+    assert all(e["steps"] == 40 and e["loss"] > 0 for e in events if "step" in e)
+    assert [e["epoch"] for e in events if "epoch" in e] == [1, 2]
+
+
+def test_the_seed_decides(samples):
+    runs = []
+    for seed in (1, 1, 2):
+        model = network()
+        train(model, CLASSES, *samples, dataclasses.replace(RECIPE, epochs=1, seed=seed))
+        runs.append(state_of(model))
+    assert equal(runs[0], runs[1])
+    assert not equal(runs[0], runs[2])
+
+
+@pytest.fixture(scope="module")
+def started(samples, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "run.npz"
+    with pytest.raises(Killed):
+        train(network(), CLASSES, *samples, RECIPE, state=path, progress=killed_at(epoch=1))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change", [{"rate": 1e-3}, {"seed": 2}, {"epochs": 4}, {"batch": 16}, {"smoothing": 0.0}], ids=str
+)
+def test_a_run_is_not_resumed_with_another_recipe(samples, started, change):
+    before = started.read_bytes()
+    with pytest.raises(EdgemoeError, match=r"the run to resume has shape .* and recipe .*remove it"):
+        train(network(), CLASSES, *samples, dataclasses.replace(RECIPE, **change), state=started)
+    assert started.read_bytes() == before
+
+
+def test_a_run_is_not_resumed_with_another_shape(samples, started):
+    with pytest.raises(EdgemoeError, match=r"shape \[3, 4, 12\]"):
+        train(lenet5((3, 4, 13), 4), CLASSES, *samples, RECIPE, state=started)
+
+
+@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="the classes are not compared")
+def test_a_run_is_not_resumed_with_other_classes(samples, started, tmp_path):
+    (tmp_path / "run.npz").write_bytes(started.read_bytes())
+    with pytest.raises(EdgemoeError):
+        train(network(), "abde", *samples, RECIPE, state=tmp_path / "run.npz")
+
+
+def test_a_damaged_state_is_an_error_and_not_a_fresh_start(samples, started, tmp_path):
+    (tmp_path / "run.npz").write_bytes(started.read_bytes()[:-100])
+    with pytest.raises(EdgemoeError, match=r"run\.npz: not a whole edgemoe checkpoint"):
+        train(network(), CLASSES, *samples, RECIPE, state=tmp_path / "run.npz")
+
+
+def test_the_optimizers_state_is_kept(started):
+    checkpoint = load_checkpoint(started)
+    kept = {name.split(".")[-1] for name in checkpoint.tensors if name.startswith("optimizer.")}
+    assert kept == {"step", "exp_avg", "exp_avg_sq"}
+    assert float(checkpoint.tensors["optimizer.0.step"]) == 5  # 160 samples in batches of 32
+    assert checkpoint.record["recipe"] == dataclasses.asdict(RECIPE)
+
+
+def test_a_checkpoint_of_another_program_is_refused(samples, started, tmp_path):
+    checkpoint = load_checkpoint(started)
+    save_checkpoint(tmp_path / "run.npz", dataclasses.replace(checkpoint, record={}))
+    with pytest.raises(EdgemoeError, match="recipe None"):
+        train(network(), CLASSES, *samples, RECIPE, state=tmp_path / "run.npz")
+
+
+def test_the_rate_warms_up_and_falls_as_half_a_cosine():
+    done = np.linspace(0, 1, 1001)[:-1]
+    rates = np.array([module._schedule(float(d), 0.1) for d in done])
+    assert 0 < rates[0] < 0.02
+    assert rates.max() == pytest.approx(1, abs=1e-3)
+    assert done[rates.argmax()] == pytest.approx(0.1, abs=2e-3)
+    assert (np.diff(rates[:100]) > 0).all()
+    assert (np.diff(rates[101:]) < 0).all()
+    np.testing.assert_allclose(rates[100:], 0.5 * (1 + np.cos(np.pi * (done[100:] - 0.1) / 0.9)), atol=1e-9)
+
+
+def test_the_loss_is_smoothed_entropy_and_softened_divergence(teacher):
+    torch.manual_seed(0)
+    student, inputs, targets = network(dropout=0.0).eval(), torch.rand(10, 1, 28, 28), torch.arange(10) % 4
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        mine, theirs = (model(inputs).double().numpy() for model in (student, teacher.eval()))
+
+    def log_softmax(values):
+        return values - np.log(np.exp(values).sum(1, keepdims=True))
+
+    smooth = np.full((10, 4), RECIPE.smoothing / 4)
+    smooth[np.arange(10), targets] += 1 - RECIPE.smoothing
+    entropy = -(smooth * log_softmax(mine)).sum(1).mean()
+    soft, softer = log_softmax(theirs / RECIPE.temperature), log_softmax(mine / RECIPE.temperature)
+    divergence = (np.exp(soft) * (soft - softer)).sum(1).mean() * RECIPE.temperature**2
+    mixed = (1 - RECIPE.distill) * entropy + RECIPE.distill * divergence
+    for other, expected in ((None, entropy), (teacher, mixed)):
+        loss = module._loss(student, other, inputs, targets, RECIPE)
+        assert loss.item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_teacher_is_left_as_it_is(samples, teacher):
+    before = state_of(teacher)
+    train(network(), CLASSES, *samples, dataclasses.replace(RECIPE, epochs=1), teacher=teacher)
+    assert equal(state_of(teacher), before)
