@@ -123,18 +123,30 @@ def test_the_figures_of_real_writers_are_those_on_record() -> None:
 
 def test_the_costs_are_those_of_the_shipped_expert() -> None:
     ge = load_global_expert()
-    size_of_it = f"{ge.metadata['parameters']:,} parameters, {len(ge.graph):,} bytes as int8 ONNX"
-    rows = [f"| global expert `{ge.name}` | {size_of_it} |"]
+    unpruned = ge.metadata["training"]
+    share = percent(ge.metadata["parameters"] / unpruned["parameters"])
+    stored = f"{ge.metadata['parameters']:,} parameters, {share} of the unpruned one's {unpruned['parameters']:,}"
+    rows = [f"| global expert `{ge.name}` | {stored}; {len(ge.graph):,} bytes as int8 ONNX |"]
     for source, accuracy in ge.metadata["figures"].items():
         if source == ge.metadata["data"]["retention and validation"]:
             continue  # no test: it was looked at while training
-        rows.append(f"| it reads, of `{source.split(':')[1]}`'s test images | {percent(accuracy['int8'])} |")
+        read = f"{percent(accuracy['int8'])} (unpruned, float32: {percent(unpruned['figures'][source])})"
+        rows.append(f"| it reads, of `{source.split(':')[1]}`'s test images | {read} |")
     for size in ("compact", "full"):
         costs = cost_report(ge, Personalizer(ge, size).fit(*simulated_samples(0, 5)).profile)
         over = {name: percent(share, 2) for name, share in costs["overhead"].items()}
         stored = f"{costs['profile']['bytes']:,} bytes, {over['bytes']} of the global expert's"
         rows.append(f"| `{size}` profile | {stored}; {over['macs']} more MACs, {over['energy']} more energy |")
     assert section("costs") == rows, "\n".join(["should be", *rows])
+
+
+def test_the_training_on_record_is_that_of_the_shipped_expert() -> None:
+    ge = load_global_expert()
+    record = json.loads((FIGURES / f"{ge.name}.json").read_text())
+    assert {name: record[name] for name in ("shape", "parameters", "figures")} == {
+        name: ge.metadata[name] for name in ("shape", "parameters", "figures")
+    }
+    assert record["training"]["figures"] == ge.metadata["training"]["figures"]
 
 
 def test_the_demos_picture_and_figures_are_of_the_shipped_expert(tmp_path: Path, capsys: Any) -> None:
