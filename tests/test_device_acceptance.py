@@ -92,7 +92,6 @@ def test_a_threshold_is_not_allowed_if_a_higher_one_loses():
     assert verdict.generic_loss == 0
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a loss at the highest threshold goes unseen")
 def test_it_declines_when_no_threshold_holds():
     generic = trial((10, True, False, 40.0), (90, True, True, 0.0))
     verdict = accept(generic, trial((ENOUGH, False, True, 40.0)), 0.05)
@@ -101,13 +100,18 @@ def test_it_declines_when_no_threshold_holds():
     assert accept(generic, None, 0.1).accepted
 
 
-@pytest.mark.parametrize(("local_right", "gain"), [(True, 0), (False, -1)])
-def test_it_declines_when_the_user_gains_nothing(local_right, gain):
-    user = trial((ENOUGH, True, local_right, 5.0))
+def test_it_declines_when_the_user_loses():
+    user = trial((ENOUGH - 1, True, True, 0.0), (1, True, False, 5.0))
     verdict = accept(trial((100, True, True, 0.0)), user, 0.002)
     assert not verdict.accepted
-    assert verdict.user_gain == gain
+    assert verdict.user_gain == pytest.approx(-1 / ENOUGH)
     assert verdict.generic_loss == 0
+
+
+def test_no_gain_is_not_held_against_the_mixture():
+    verdict = accept(trial((100, True, True, 0.0)), trial((ENOUGH, True, True, 5.0)), 0.002)
+    assert verdict.accepted
+    assert verdict.user_gain == 0
 
 
 def test_the_user_is_judged_at_the_threshold_that_others_need():
@@ -117,7 +121,6 @@ def test_the_user_is_judged_at_the_threshold_that_others_need():
     verdict = accept(generic, user, 0.002)
     assert direct_gain(user, 0.0) == pytest.approx(0.5)
     assert verdict.user_gain == pytest.approx(0.25) == direct_gain(user, verdict.threshold)
-    assert not accept(generic, trial((ENOUGH, False, True, 1.0)), 0.002).accepted
 
 
 def test_no_threshold_trusts_what_the_gate_itself_does_not():
@@ -137,7 +140,6 @@ def test_a_few_user_samples_are_no_evidence():
     assert accept(generic, user, 0.002) == accept(generic, None, 0.002)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a loss at the highest threshold goes unseen")
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.002, 0.02, 0.3]), st.booleans(), st.floats(0.1, 20))
 def test_generic_accuracy_never_falls_by_more_than_the_budget(seed, budget, known, spread):
@@ -155,6 +157,6 @@ def test_generic_accuracy_never_falls_by_more_than_the_budget(seed, budget, know
         assert verdict.generic_loss == pytest.approx(loss, abs=1e-9)
         if user is not None:
             assert verdict.user_gain == pytest.approx(direct_gain(user, verdict.threshold), abs=1e-9)
-            assert verdict.user_gain > 0
+            assert verdict.user_gain >= 0
     else:
         assert verdict.generic_loss == 0

@@ -175,30 +175,37 @@ def test_generic_accuracy_never_falls_below_the_budget(ge, writer, budget):
     assert generic_loss(moe) <= budget + 1e-9
 
 
-def test_each_user_sample_is_judged_by_parts_that_never_saw_it(ge, writer, monkeypatch):
-    images, labels = writer[0][:31], writer[1][:31]
+def test_each_user_sample_is_judged_by_parts_that_never_saw_it_but_saw_its_class(ge, writer, monkeypatch):
+    # Three samples each of ten classes, and one of another, which cannot be judged.
+    of_class = [np.flatnonzero(writer[1] == label)[:3] for label in ge.classes[:10]]
+    rows = np.concatenate([*of_class, np.flatnonzero(writer[1] == "T")[:1]])
     moe = Personalizer(ge)
-    taps, targets = moe._read(images, labels)
-    seen = []
-    fit_parts = Personalizer._fit_parts
+    taps, targets = moe._read(writer[0][rows], writer[1][rows])
+    fit_parts, calls = Personalizer._fit_parts, []
 
     def spy(self, part, known):
-        seen.append({row.tobytes() for row in part.features})
-        return fit_parts(self, part, known)
+        result = fit_parts(self, part, known)
+        calls.append(({row.tobytes() for row in part.features}, set(known), result))
+        return result
 
     monkeypatch.setattr(Personalizer, "_fit_parts", spy)
     trial = moe._cross_validate(taps, targets)
-    keys = [row.tobytes() for row in taps.features]
-    assert np.array_equal(trial.labels, targets)
-    assert all(sum(key not in fold for fold in seen) == 1 for key in keys)  # left out exactly once
-    for fold in seen:
-        left_out = [i for i, key in enumerate(keys) if key not in fold]
-        kept = np.setdiff1d(np.arange(31), left_out)
-        local, gate, bias = fit_parts(moe, taps[kept], targets[kept])
-        hidden = ge.standardizer.local_inputs(taps[np.array(left_out)])
-        np.testing.assert_allclose(trial.correction[left_out], hidden @ local[:, :-1].T + local[:, -1], atol=1e-4)
-        odds = ge.standardizer.gate_inputs(taps[np.array(left_out)]) @ gate + bias
-        np.testing.assert_allclose(trial.log_odds[left_out], odds, atol=1e-4)
+    assert np.array_equal(trial.labels, targets[:30])
+    assert np.array_equal(trial.logits, taps.logits[:30])
+    for i, row in enumerate(taps.features[:30]):
+        judges = [(known, parts) for seen, known, parts in calls if row.tobytes() not in seen]
+        assert len(judges) == 1  # left out exactly once
+        known, (local, gate, bias) = judges[0]
+        assert targets[i] in known
+        one = taps[np.array([i])]
+        correction = ge.standardizer.local_inputs(one)[0] @ local[:, :-1].T + local[:, -1]
+        np.testing.assert_allclose(trial.correction[i], correction, atol=1e-4)
+        assert trial.log_odds[i] == pytest.approx(ge.standardizer.gate_inputs(one)[0] @ gate + bias, abs=1e-4)
+
+
+def test_classes_given_once_each_are_no_evidence(ge, writer):
+    assert Personalizer(ge).fit(writer[0][:47], writer[1][:47]).profile.verdict.user_gain is None
+    assert Personalizer(ge).fit(writer[0][:94], writer[1][:94]).profile.verdict.user_gain is not None
 
 
 # --- partial_fit

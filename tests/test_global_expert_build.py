@@ -21,7 +21,7 @@ from edgemoe.global_expert.build import (  # noqa: E402
 )
 from edgemoe.global_expert.checkpoint import load_checkpoint  # noqa: E402
 from edgemoe.global_expert.lenet5 import parameter_count, widths  # noqa: E402
-from edgemoe.global_expert.train import Recipe, accuracy  # noqa: E402
+from edgemoe.global_expert.train import Recipe, accuracy, settle_normalization  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
 
 CLASSES = CLASS_SETS["digits"]
@@ -103,7 +103,8 @@ def test_the_float_form_is_the_network(built, sets):
     folder, pruned, _ = built
     logits = load_global_expert(folder / "tiny.bundle", "float32").taps(sets[2].images).logits
     with torch.inference_mode():
-        expected = pruned(torch.from_numpy(sets[2].images)[:, None] / 255).numpy()
+        settled = settle_normalization(pruned, sets[0].images)
+        expected = settled(torch.from_numpy(sets[2].images)[:, None] / 255).numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 

@@ -11,7 +11,7 @@ from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert import train as module  # noqa: E402
 from edgemoe.global_expert.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from edgemoe.global_expert.lenet5 import lenet5  # noqa: E402
-from edgemoe.global_expert.train import Recipe, accuracy, build_network, train  # noqa: E402
+from edgemoe.global_expert.train import Recipe, accuracy, build_network, settle_normalization, train  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
 
 CLASSES = "0123"
@@ -186,15 +186,44 @@ def test_a_checkpoint_of_another_program_is_refused(samples, started, tmp_path):
         train(network(), CLASSES, *samples, RECIPE, state=tmp_path / "run.npz")
 
 
-def test_the_rate_warms_up_and_falls_as_half_a_cosine():
-    done = np.linspace(0, 1, 1001)[:-1]
-    rates = np.array([module._schedule(float(d), 0.1) for d in done])
-    assert 0 < rates[0] < 0.02
-    assert rates.max() == pytest.approx(1, abs=1e-3)
-    assert done[rates.argmax()] == pytest.approx(0.1, abs=2e-3)
-    assert (np.diff(rates[:100]) > 0).all()
-    assert (np.diff(rates[101:]) < 0).all()
-    np.testing.assert_allclose(rates[100:], 0.5 * (1 + np.cos(np.pi * (done[100:] - 0.1) / 0.9)), atol=1e-9)
+def learning_rates(monkeypatch, samples, recipe):
+    """The rate of each step, as the optimizer sees it."""
+    rates, step = [], torch.optim.AdamW.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    train(network(), CLASSES, samples[0][:20], samples[1][:20], recipe)
+    return np.array(rates)
+
+
+def cycle(steps, peak, warmup):
+    """Up in a straight line from a hundredth or so, then down half a cosine to nothing."""
+    done = np.arange(steps) / steps
+    rise, fall = (done + 1e-3) / (warmup + 1e-3), 0.5 * (1 + np.cos(np.pi * (done - warmup) / (1 - warmup)))
+    return peak * np.where(done < warmup, rise, fall)
+
+
+def test_the_rate_warms_up_and_falls_as_half_a_cosine_once_or_twice(monkeypatch, samples):
+    recipe = Recipe(epochs=10, batch=5, rate=1e-2, warmup=0.2)
+    once = learning_rates(monkeypatch, samples, recipe)
+    np.testing.assert_allclose(once, cycle(40, 1e-2, 0.2), rtol=1e-6)
+    assert once.argmax() == 8
+    monkeypatch.undo()
+    twice = learning_rates(monkeypatch, samples, dataclasses.replace(recipe, second=5))
+    np.testing.assert_allclose(twice, np.append(once, cycle(20, 5e-3, 0.2)), rtol=1e-6)
+
+
+def test_a_second_cycle_is_resumed_bit_for_bit_too(samples, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=1, second=2)
+    whole, resumed = network(), network(seed=9)
+    train(whole, CLASSES, *samples, recipe)
+    with pytest.raises(Killed):
+        train(network(), CLASSES, *samples, recipe, state=tmp_path / "run.npz", progress=killed_at(epoch=2))
+    train(resumed, CLASSES, *samples, recipe, state=tmp_path / "run.npz")
+    assert equal(state_of(resumed), state_of(whole))
 
 
 def test_the_loss_is_smoothed_entropy_and_softened_divergence(teacher):
@@ -221,3 +250,23 @@ def test_a_teacher_is_left_as_it_is(samples, teacher):
     before = state_of(teacher)
     train(network(), CLASSES, *samples, dataclasses.replace(RECIPE, epochs=1), teacher=teacher)
     assert equal(state_of(teacher), before)
+
+
+def test_settled_normalization_is_that_of_undistorted_images(samples):
+    model = network()
+    train(model, CLASSES, *samples, dataclasses.replace(RECIPE, epochs=1))
+    before = state_of(model)
+    settled = settle_normalization(model, samples[0])
+    assert equal(state_of(model), before)
+    assert not settled.training
+    # By hand, layer after layer: mean and variance of what each normalization reads, which it then takes away.
+    x = torch.from_numpy(samples[0])[:, None] / 255
+    with torch.inference_mode():
+        for layer in settled:
+            if hasattr(layer, "running_mean"):
+                flat = x.transpose(0, 1).flatten(1).double()
+                torch.testing.assert_close(layer.running_mean.double(), flat.mean(1), rtol=2e-3, atol=1e-4)
+                torch.testing.assert_close(layer.running_var.double(), flat.var(1), rtol=2e-3, atol=1e-5)
+            x = layer(x)
+    learnt = [name for name, _ in model.named_parameters()]
+    assert all(torch.equal(settled.state_dict()[name], before[name]) for name in learnt)
