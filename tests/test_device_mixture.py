@@ -295,12 +295,3 @@ def test_a_correction_does_not_turn_on_what_the_users_own_samples_had_turned_off
     declined = MixtureOfExperts(ge, with_verdict(profile, accepted=False, user_gain=0.0))
     declined.learn(fresh[0][0], fresh[1][0])
     assert not declined.profile.verdict.accepted
-
-
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="learn() forgets the threshold that was chosen on the user"
-)
-def test_a_correction_does_not_open_the_gate_further_than_served_the_user_best(ge, profile, fresh):
-    moe = MixtureOfExperts(ge, with_verdict(profile, threshold=5.0))
-    moe.learn(fresh[0][0], fresh[1][0])
-    assert moe.profile.verdict.threshold >= 5.0
