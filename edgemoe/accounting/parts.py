@@ -2,11 +2,11 @@
 
 Conventions, those of `edgemoe.accounting.graph` carried on:
 
-- A MAC is one weight times one input: C x H for the local expert, F for the gate. A bias has none; the features'
+- A MAC is one weight times one input: C x P for the local expert, F for the gate. A bias has none; the features'
   means and scales are constants of the global expert and are folded into bias and scales once, when a profile is
-  loaded. Softmax and blending have none either.
+  loaded. Softmax and blending have none either. Pooling F features to P adds up at most 9 for each: 9 x P more.
 - Weights are a few bits in the profile and are unpacked to 8 bits as they are read: the operands are 8 bits wide.
-- Features, hidden activations and logits are read as the int8 network's codes, one byte each. Results are float32.
+- Features and logits are read as the int8 network's codes, one byte each. Results are float32.
 """
 
 from edgemoe.accounting.cost import PartCost
@@ -15,6 +15,7 @@ from edgemoe.device.profile import Profile
 __all__ = ["header_bytes", "profile_parts"]
 
 _NUMBER = 4  # bytes of a float32
+POOLED = 9  # features that a pooled one averages, of a map of 5 x 5
 
 
 def profile_parts(profile: Profile) -> tuple[PartCost, PartCost]:
@@ -23,7 +24,7 @@ def profile_parts(profile: Profile) -> tuple[PartCost, PartCost]:
     Returns
     -------
     local : PartCost
-        Reads H hidden activations and the global expert's C logits, and writes the C corrected ones.
+        Reads F features and the global expert's C logits, and writes the C corrected ones.
     gate : PartCost
         Reads F features and writes one weight. Its bytes include the bias and the threshold.
     """
@@ -33,9 +34,9 @@ def profile_parts(profile: Profile) -> tuple[PartCost, PartCost]:
     local = PartCost(
         parameters=classes * inputs,
         bytes=kept,
-        macs_by_bits={8: classes * (inputs - 1)},
+        macs_by_bits={8: (classes + POOLED) * (inputs - 1)},
         weight_bytes_read=kept,
-        bytes_read=inputs - 1 + classes,
+        bytes_read=features + classes,
         bytes_written=_NUMBER * classes,
     )
     kept = profile.gate.weights.nbytes + 2 * _NUMBER

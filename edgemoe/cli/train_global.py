@@ -32,9 +32,9 @@ def train_global(
     shape: Annotated[
         str, typer.Option(help="Widths of the LeNet-5: two convolutions, then dense layers.")
     ] = "20-50-500-128",
-    pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "16-28-40-44",
+    pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "16-32-56-64",
     epochs: Annotated[int, typer.Option(min=1, help="Of the training.")] = 30,
-    prune_epochs: Annotated[int, typer.Option(min=1, help="Of the retraining after pruning.")] = 30,
+    prune_epochs: Annotated[int, typer.Option(min=1, help="Of the retraining after pruning.")] = 28,
     criterion: Criterion = "taylor",
     name: Annotated[
         str | None, typer.Option(help="The expert's name; by default lenet5- and the classes' name.")

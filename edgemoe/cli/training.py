@@ -149,10 +149,10 @@ def finish(
     from edgemoe.global_expert import build
     from edgemoe.global_expert.checkpoint import load_checkpoint
     from edgemoe.global_expert.lenet5 import parameter_count
-    from edgemoe.global_expert.train import accuracy, build_network
+    from edgemoe.global_expert.train import accuracy, build_network, settle_normalization
 
     trained = load_checkpoint(expert)
-    unpruned = build_network(trained)
+    unpruned = settle_normalization(build_network(trained), sets.train.images)
     state = out / "pruned.npz"
     with epochs_bar("retraining", recipe.epochs) as progress:
         model = build.prune_expert(expert, shape, criterion, sets.train, sets.validation, recipe, state, progress)

@@ -11,7 +11,8 @@ from edgemoe.device.global_expert import softmax
 __all__ = ["Trial", "Verdict", "accept", "blend"]
 
 ENOUGH = 20  # user samples from which on the user side is judged too; below, chance alone decides
-THRESHOLDS = np.arange(-4, 12.25, 0.25, dtype=np.float32)  # log-odds; steps far finer than the gate's own error
+THRESHOLDS = np.arange(0, 12.25, 0.25, dtype=np.float32)
+"""Log-odds, from the gate's own even odds to what no input reaches, in steps far finer than its error."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def blend(
 def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:
     """Choose the threshold, or decline.
 
-    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget. Of those allowed,
-    the one with the highest accuracy on the user's held-out samples is taken (of equals, the one with the least
-    generic loss); without enough user samples, the lowest.
+    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget; the lowest one
+    allowed is taken. If the user's held-out samples then lose accuracy, the mixture is declined. The gain is
+    underrated, since parts trained without some of the samples know less than those that are kept: an estimate of no
+    gain is not held against the mixture.
 
     Parameters
     ----------
@@ -92,15 +94,15 @@ def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:
     budget : float in [0, 1]
         The generic accuracy that may be lost.
     """
-    losses = np.array([-generic.gain(float(threshold)) for threshold in THRESHOLDS])
-    too_low = np.flatnonzero(losses > budget + 1e-9)
-    allowed = range(too_low[-1] + 1 if len(too_low) else 0, len(THRESHOLDS))
-    if not allowed:
-        return Verdict(False, float(THRESHOLDS[-1]), 0.0, None)
+    threshold, loss = float(THRESHOLDS[-1]), 0.0
+    if -generic.gain(threshold) > budget + 1e-9:  # equal int8 logits fall to any weight at all
+        return Verdict(False, threshold, 0.0, None)
+    for candidate in THRESHOLDS[::-1]:
+        found = -generic.gain(float(candidate))
+        if found > budget + 1e-9:
+            break
+        threshold, loss = float(candidate), found
     if user is None or len(user.labels) < ENOUGH:
-        first = allowed[0]
-        return Verdict(True, float(THRESHOLDS[first]), float(losses[first]), None)
-    gains = {index: user.gain(float(THRESHOLDS[index])) for index in allowed}
-    best = max(allowed, key=lambda index: (gains[index], -losses[index]))
-    accepted = gains[best] > 0
-    return Verdict(accepted, float(THRESHOLDS[best]), float(losses[best]) if accepted else 0.0, gains[best])
+        return Verdict(True, threshold, loss, None)
+    gain = user.gain(threshold)
+    return Verdict(gain >= 0, threshold, loss if gain >= 0 else 0.0, gain)

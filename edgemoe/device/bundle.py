@@ -23,7 +23,7 @@ __all__ = ["Bundle", "fingerprint", "read_bundle", "write_bundle"]
 VERSION = 1
 LIMIT = 64 << 20  # bytes, of the file and of all it unpacks to: a LeNet-5 with its retention set needs 1 to 10 MB
 MEMBERS = ("metadata.json", "float32.onnx", "int8.onnx", "retention.npz")
-TAPS = ("logits", "hidden", "features")
+TAPS = ("logits", "features")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Bundle:
     Attributes
     ----------
     metadata : dict
-        ``name``, ``classes``, ``shape``, ``data``, ``figures``, ``pruning``, ``licence``, as JSON.
+        ``name``, ``classes``, ``shape``, ``feature_map``, ``data``, ``figures``, ``pruning``, ``licence``, as JSON.
     float32, int8 : bytes
         The two ONNX forms of the expert.
     retention : RetentionSet

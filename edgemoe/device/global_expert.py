@@ -106,8 +106,8 @@ class GlobalExpert:
 
     @cached_property
     def standardizer(self) -> Standardizer:
-        """The scales of the taps."""
-        return Standardizer.of(self.retention)
+        """What gate and local expert read of the taps."""
+        return Standardizer.of(self.retention, self.metadata["feature_map"])
 
     @cached_property
     def generic(self) -> Taps:

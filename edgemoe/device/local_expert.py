@@ -1,4 +1,4 @@
-"""The local expert: a linear correction of the global expert's logits, read from its last hidden layer."""
+"""The local expert: a linear correction of the global expert's logits, read from its pooled features."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,14 @@ import numpy.typing as npt
 
 from edgemoe.device.descent import descend, largest_eigenvalue
 from edgemoe.device.global_expert import softmax
-from edgemoe.device.quantized import QuantizedMatrix
+from edgemoe.device.quantized import QuantizedMatrix, quantize
 
-__all__ = ["LocalExpert", "correction_gradient", "fit_local_expert", "with_bias"]
+__all__ = ["LocalExpert", "correction_gradient", "fit_local_expert", "round_local_expert", "with_bias"]
 
 DECAY = 1.0  # weight of the ridge penalty against one sample's cross-entropy; chosen on writers_small.npz
 STEPS = 150
+ROUNDING_STEPS = 40
+ROUNDING_STRIDE = 4.0  # of a safe gradient step: shorter ones seldom carry a weight to its next code
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,14 @@ class LocalExpert:
 
     Attributes
     ----------
-    weights : QuantizedMatrix, shape (C, H + 1)
+    weights : QuantizedMatrix, shape (C, P + 1)
         One row a class; the last column is the bias.
     """
 
     weights: QuantizedMatrix
 
     def correct(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return what to add to the logits ``(n, C)``, from standardized hidden activations ``(n, H)``."""
+        """Return what to add to the logits ``(n, C)``, from `Standardizer.local_inputs` ``(n, P)``."""
         return with_bias(inputs) @ self.weights.values().T
 
 
@@ -50,8 +52,8 @@ def correction_gradient(
 
     Parameters
     ----------
-    weights : ndarray, shape (C, H + 1)
-    inputs : ndarray, shape (n, H + 1)
+    weights : ndarray, shape (C, P + 1)
+    inputs : ndarray, shape (n, P + 1)
         With the bias's constant.
     logits : ndarray, shape (n, C)
         The global expert's.
@@ -74,25 +76,73 @@ def fit_local_expert(
 
     Parameters
     ----------
-    inputs : ndarray of float32, shape (n, H)
-        Standardized hidden activations.
+    inputs : ndarray of float32, shape (n, P)
     logits : ndarray of float32, shape (n, C)
     targets : ndarray of int64, shape (n,)
         Class indices.
 
     Returns
     -------
-    ndarray of float32, shape (C, H + 1)
+    ndarray of float32, shape (C, P + 1)
     """
     matrix = with_bias(inputs)
-    given = np.zeros((logits.shape[1], 1), np.float32)
-    given[targets] = 1
-    # The Hessian of the cross-entropy is at most half of the inputs' second moments (Boehning, "Multinomial logistic
-    # regression algorithm", 1992).
-    smoothness = 0.5 * largest_eigenvalue(matrix, np.ones(len(matrix), np.float32)) + DECAY
+    given = given_classes(logits, targets)
     return descend(
         lambda weights: given * correction_gradient(weights, matrix, logits, targets, DECAY),
         np.zeros((logits.shape[1], matrix.shape[1]), np.float32),
-        smoothness,
+        curvature(matrix),
         STEPS,
     )
+
+
+def round_local_expert(
+    weights: npt.NDArray[np.float32],
+    inputs: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    bits: int,
+) -> QuantizedMatrix:
+    """Round trained weights to a few bits so that the loss, not the weights, changes least.
+
+    The gradient is taken at the rounded weights and applied to the exact ones (the straight-through estimator of
+    Courbariaux, Bengio, David, "BinaryConnect", NeurIPS 2015, section 2); of all rounded weights on the way, those with
+    the lowest loss are kept.
+
+    Parameters
+    ----------
+    weights : ndarray of float32, shape (C, P + 1)
+        From `fit_local_expert`, with the same samples.
+    inputs, logits, targets
+        As in `fit_local_expert`.
+    bits : int, 2 to 8
+    """
+    matrix = with_bias(inputs)
+    given = given_classes(logits, targets)
+    rows = np.arange(len(targets))
+    step = np.float32(ROUNDING_STRIDE / curvature(matrix))
+    best, lowest = quantize(weights, bits), np.inf
+    for _ in range(ROUNDING_STEPS):
+        rounded = quantize(weights, bits)
+        values = rounded.values()
+        likelihood = softmax(logits + matrix @ values.T)[rows, targets]
+        loss = float(-np.log(np.maximum(likelihood, 1e-9)).sum() + DECAY / 2 * (values**2).sum())
+        if loss < lowest:
+            best, lowest = rounded, loss
+        weights = weights - step * given * correction_gradient(values, matrix, logits, targets, DECAY)
+    return best
+
+
+def given_classes(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return 1 for each class that the user gave samples of, else 0, ``(C, 1)``."""
+    given = np.zeros((logits.shape[1], 1), np.float32)
+    given[targets] = 1
+    return given
+
+
+def curvature(matrix: npt.NDArray[np.float32]) -> float:
+    """Return a bound on the loss's curvature.
+
+    The Hessian of the cross-entropy is at most half of the inputs' second moments (Boehning, "Multinomial logistic
+    regression algorithm", Annals of the Institute of Statistical Mathematics 44, 1992).
+    """
+    return 0.5 * largest_eigenvalue(matrix, np.ones(len(matrix), np.float32)) + DECAY

@@ -141,9 +141,9 @@ class MixtureOfExperts:
         profile = self._fitted()
         local_weights, gate_weights, bias = self._exact
         taps = self.ge.taps(array)
-        hidden, features = self.ge.standardizer.hidden(taps), self.ge.standardizer.features(taps)
+        pooled, features = self.ge.standardizer.local_inputs(taps), self.ge.standardizer.gate_inputs(taps)
 
-        inputs = with_bias(hidden)[0]
+        inputs = with_bias(pooled)[0]
         for _ in range(CORRECTION_STEPS):
             residual = softmax(taps.logits + (local_weights @ inputs)[None])[0]
             if residual[target] >= CLEAR:
@@ -171,8 +171,8 @@ class MixtureOfExperts:
                 f"the profile was made for the global expert {profile.fingerprint.hex()[:8]}, "
                 f"and this is {self.ge.fingerprint.hex()[:8]} ({self.ge.name})"
             )
-        taps = self.ge.retention.codes
-        sizes = len(self.ge.classes), taps["hidden"].shape[1] + 1, taps["features"].shape[1]
+        standardizer = self.ge.standardizer
+        sizes = len(self.ge.classes), len(standardizer.pooled_mean) + 1, len(standardizer.feature_mean)
         if (*profile.local.weights.codes.shape, profile.gate.weights.codes.shape[1]) != sizes:
             raise EdgemoeError(f"the profile's weights do not fit the global expert {self.ge.name}")
         self.profile = profile
@@ -187,11 +187,11 @@ class MixtureOfExperts:
         profile = self._fitted()
         if not profile.verdict.accepted:
             return np.zeros(len(taps), np.float32)
-        odds = profile.gate.log_odds(self.ge.standardizer.features(taps))
+        odds = profile.gate.log_odds(self.ge.standardizer.gate_inputs(taps))
         return sigmoid(odds - np.float32(profile.verdict.threshold))
 
     def _answers(self, taps: Taps, gate: npt.NDArray[np.float32]) -> Answers:
-        correction = self._fitted().local.correct(self.ge.standardizer.hidden(taps))
+        correction = self._fitted().local.correct(self.ge.standardizer.local_inputs(taps))
         probabilities = blend(taps.logits, correction, gate)
         label = self.ge.label
         return Answers(label(probabilities), label(taps.logits), label(taps.logits + correction), probabilities, gate)
@@ -222,7 +222,7 @@ class Session:
         profile = mixture._fitted()
         if not profile.verdict.accepted:
             return np.zeros(len(taps), np.float32)
-        odds = profile.gate.log_odds(mixture.ge.standardizer.features(taps))
+        odds = profile.gate.log_odds(mixture.ge.standardizer.gate_inputs(taps))
         return np.array(list(self._filter(odds)), np.float32)
 
     def _filter(self, odds: npt.NDArray[np.float32]) -> Iterator[float]:
@@ -238,7 +238,7 @@ def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:
     taps, labels = ge.held_out
     return Trial(
         taps.logits,
-        local.correct(ge.standardizer.hidden(taps)),
-        gate.log_odds(ge.standardizer.features(taps)),
+        local.correct(ge.standardizer.local_inputs(taps)),
+        gate.log_odds(ge.standardizer.gate_inputs(taps)),
         labels,
     )

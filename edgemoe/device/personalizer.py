@@ -10,7 +10,7 @@ from edgemoe.classes import merge_labels
 from edgemoe.device.acceptance import Trial, accept
 from edgemoe.device.gate import Gate, fit_gate
 from edgemoe.device.global_expert import GlobalExpert, as_images
-from edgemoe.device.local_expert import LocalExpert, fit_local_expert, with_bias
+from edgemoe.device.local_expert import LocalExpert, fit_local_expert, round_local_expert, with_bias
 from edgemoe.device.mixture import MixtureOfExperts, held_out_trial
 from edgemoe.device.profile import Profile
 from edgemoe.device.quantized import quantize
@@ -30,7 +30,7 @@ class Size:
     gate_bits: int
 
 
-SIZES = {"compact": Size(local_bits=3, gate_bits=2), "full": Size(local_bits=8, gate_bits=8)}
+SIZES = {"compact": Size(local_bits=2, gate_bits=3), "full": Size(local_bits=8, gate_bits=8)}
 
 
 class Personalizer(MixtureOfExperts):
@@ -125,7 +125,8 @@ class Personalizer(MixtureOfExperts):
     def _train(self, taps: Taps, targets: npt.NDArray[np.int64]) -> None:
         size = SIZES[self.size]
         local_weights, gate_weights, bias = self._fit_parts(taps, targets)
-        local = LocalExpert(quantize(local_weights, size.local_bits))
+        inputs = self.ge.standardizer.local_inputs(taps)
+        local = LocalExpert(round_local_expert(local_weights, inputs, taps.logits, targets, size.local_bits))
         gate = Gate(quantize(gate_weights[None], size.gate_bits), bias)
         verdict = accept(held_out_trial(self.ge, local, gate), self._cross_validate(taps, targets), self.budget)
         self._use(Profile(self.ge.fingerprint[:16], local, gate, verdict, len(targets)))
@@ -137,19 +138,27 @@ class Personalizer(MixtureOfExperts):
         self, taps: Taps, targets: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
         scale = self.ge.standardizer
-        local = fit_local_expert(scale.hidden(taps), taps.logits, targets)
-        return (local, *fit_gate(scale.features(taps), scale.features(self.ge.generic)))
+        local = fit_local_expert(scale.local_inputs(taps), taps.logits, targets)
+        return (local, *fit_gate(scale.gate_inputs(taps), scale.gate_inputs(self.ge.generic)))
 
     def _cross_validate(self, taps: Taps, targets: npt.NDArray[np.int64]) -> Trial | None:
-        """See each of the user's samples by parts that were trained without it."""
-        if len(targets) < FOLDS:
+        """See each of the user's samples by parts that were trained without it, and with others of its class.
+
+        A class given once cannot be judged: without its only sample nothing of it is learnt.
+        """
+        rng = np.random.default_rng(self.seed)
+        fold = np.empty(len(targets), np.int64)
+        for target in np.unique(targets):
+            members = rng.permutation(np.flatnonzero(targets == target))
+            fold[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
+        judged = np.bincount(targets)[targets] > 1
+        if not judged.any():
             return None
         correction = np.empty_like(taps.logits)
         log_odds = np.empty(len(taps), np.float32)
-        fold = np.random.default_rng(self.seed).permutation(len(targets)) % FOLDS
-        for index in range(FOLDS):
+        for index in np.unique(fold[judged]):
             out, kept = np.flatnonzero(fold == index), np.flatnonzero(fold != index)
             local, gate, bias = self._fit_parts(taps[kept], targets[kept])
-            correction[out] = with_bias(self.ge.standardizer.hidden(taps[out])) @ local.T
-            log_odds[out] = self.ge.standardizer.features(taps[out]) @ gate + np.float32(bias)
-        return Trial(taps.logits, correction, log_odds, targets)
+            correction[out] = with_bias(self.ge.standardizer.local_inputs(taps[out])) @ local.T
+            log_odds[out] = self.ge.standardizer.gate_inputs(taps[out]) @ gate + np.float32(bias)
+        return Trial(taps.logits[judged], correction[judged], log_odds[judged], targets[judged])

@@ -12,7 +12,7 @@ offset  bytes  field
 7       1      bits of the gate's weights, 2 to 8
 8       16     the first half of the global expert's fingerprint
 24      2      C, classes
-26      2      H, hidden activations
+26      2      P, pooled features
 28      2      F, convolution features
 30      2      user samples learnt from, 65,535 meaning that many or more
 32      16     float32: gate's bias, threshold, generic loss, user gain
@@ -31,7 +31,7 @@ import numpy as np
 from edgemoe.device.acceptance import Verdict
 from edgemoe.device.gate import Gate
 from edgemoe.device.local_expert import LocalExpert
-from edgemoe.device.quantized import QuantizedMatrix
+from edgemoe.device.quantized import QuantizedMatrix, packed_bytes
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded, write_atomic
 
@@ -92,16 +92,16 @@ class Profile:
             raise EdgemoeError(f"{source}: profile version {content[4]}, and this edgemoe reads {VERSION}")
         if struct.unpack("<I", content[-4:])[0] != zlib.crc32(content[:-4]):
             raise EdgemoeError(f"{source}: damaged, its checksum does not match")
-        (_, _, flags, local_bits, gate_bits, fingerprint, rows, hidden, features, samples, *numbers) = HEADER.unpack(
+        (_, _, flags, local_bits, gate_bits, fingerprint, rows, pooled, features, samples, *numbers) = HEADER.unpack(
             content[: HEADER.size]
         )
         bias, threshold, loss, gain = numbers
         if not (2 <= local_bits <= 8 and 2 <= gate_bits <= 8 and np.isfinite(numbers).all()):
             raise EdgemoeError(f"{source}: a field of its header is out of range")
         try:
-            cut = HEADER.size + 2 + (features * gate_bits + 7) // 8
+            cut = HEADER.size + 2 + packed_bytes(features, gate_bits)
             gate = Gate(QuantizedMatrix.from_bytes(content[HEADER.size : cut], 1, features, gate_bits), bias)
-            local = LocalExpert(QuantizedMatrix.from_bytes(content[cut:-4], rows, hidden + 1, local_bits))
+            local = LocalExpert(QuantizedMatrix.from_bytes(content[cut:-4], rows, pooled + 1, local_bits))
         except EdgemoeError as error:
             raise EdgemoeError(f"{source}: {error}") from error
         verdict = Verdict(bool(flags & 1), threshold, loss, gain if flags & 2 else None)

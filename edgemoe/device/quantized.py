@@ -7,7 +7,9 @@ import numpy.typing as npt
 
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["QuantizedMatrix", "quantize"]
+__all__ = ["QuantizedMatrix", "packed_bytes", "quantize"]
+
+POWERS_OF_3 = 3 ** np.arange(5)
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,24 @@ class QuantizedMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in a profile: the packed codes and the scales."""
-        return (self.codes.size * self.bits + 7) // 8 + self.scales.nbytes
+        """Bytes in a profile: the scales and the packed codes."""
+        return self.scales.nbytes + packed_bytes(self.codes.size, self.bits)
 
     def to_bytes(self) -> bytes:
-        """Pack: the scales as little-endian float16, then the codes in two's complement, lowest bit first."""
-        unsigned = self.codes.ravel().view(np.uint8)[:, None]
-        bits = np.unpackbits(unsigned, axis=1, count=self.bits, bitorder="little")
-        return self.scales.astype("<f2").tobytes() + np.packbits(bits.ravel(), bitorder="little").tobytes()
+        """Pack: the scales as little-endian float16, then the codes, row by row.
+
+        Codes of 2 bits have three values, and five of them go into a byte as the digits, 0 to 2, of a number in base 3,
+        lowest first. Codes of more bits are two's complements, lowest bit first, without gaps.
+        """
+        codes = self.codes.ravel()
+        if self.bits == 2:
+            digits = np.zeros((packed_bytes(codes.size, 2), 5), np.int64)
+            digits.ravel()[: codes.size] = codes + 1
+            packed = (digits @ POWERS_OF_3).astype(np.uint8)
+        else:
+            bits = np.unpackbits(codes.view(np.uint8)[:, None], axis=1, count=self.bits, bitorder="little")
+            packed = np.packbits(bits.ravel(), bitorder="little")
+        return self.scales.astype("<f2").tobytes() + packed.tobytes()
 
     @classmethod
     def from_bytes(cls, content: bytes, rows: int, columns: int, bits: int) -> "QuantizedMatrix":
@@ -49,7 +61,8 @@ class QuantizedMatrix:
         EdgemoeError
             If the length is not that of such a matrix, or a scale is not a finite number.
         """
-        expected = 2 * rows + (rows * columns * bits + 7) // 8
+        size = rows * columns
+        expected = 2 * rows + packed_bytes(size, bits)
         if len(content) != expected:
             raise EdgemoeError(
                 f"weights of {rows} x {columns} in {bits} bits take {expected} bytes, not {len(content)}"
@@ -58,10 +71,20 @@ class QuantizedMatrix:
         if not np.isfinite(scales).all():
             raise EdgemoeError("a weight's scale is not a finite number")
         packed = np.frombuffer(content, np.uint8, offset=2 * rows)
-        fields = np.unpackbits(packed, count=rows * columns * bits, bitorder="little").reshape(-1, bits)
-        values = fields @ (1 << np.arange(bits))
-        values -= fields[:, -1].astype(np.int64) << bits  # the top bit is the sign
+        if bits == 2:
+            if packed.max(initial=0) >= 3**5:
+                raise EdgemoeError("a byte of packed weights holds no five digits of base 3")
+            values = (packed[:, None] // POWERS_OF_3 % 3).ravel()[:size] - 1
+        else:
+            fields = np.unpackbits(packed, count=size * bits, bitorder="little").reshape(size, bits)
+            values = fields @ (1 << np.arange(bits))
+            values -= fields[:, -1].astype(np.int64) << bits  # the top bit is the sign
         return cls(values.astype(np.int8).reshape(rows, columns), scales, bits)
+
+
+def packed_bytes(count: int, bits: int) -> int:
+    """Return the bytes that `count` codes take when packed."""
+    return -(-count // 5) if bits == 2 else (count * bits + 7) // 8
 
 
 def quantize(weights: npt.NDArray[np.float32], bits: int) -> QuantizedMatrix:

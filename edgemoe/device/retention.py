@@ -19,21 +19,18 @@ class Taps:
     Attributes
     ----------
     logits : ndarray of float32, shape (n, C)
-    hidden : ndarray of float32, shape (n, H)
-        The activations that the output layer reads.
     features : ndarray of float32, shape (n, F)
         The pooled convolution features.
     """
 
     logits: npt.NDArray[np.float32]
-    hidden: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> "Taps":
-        return Taps(self.logits[rows], self.hidden[rows], self.features[rows])
+        return Taps(self.logits[rows], self.features[rows])
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class RetentionSet:
     Attributes
     ----------
     codes : dict of str to ndarray of uint8
-        For each tap, shape (n, C), (n, H) or (n, F).
+        For each tap, shape (n, C) or (n, F).
     scales, zeros : dict of str to float, and to int
     labels : ndarray of uint8, shape (n,)
         Class indices.

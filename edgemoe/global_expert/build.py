@@ -18,17 +18,17 @@ from edgemoe.device.retention import RetentionSet
 from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.checkpoint import load_checkpoint
 from edgemoe.global_expert.criteria import CRITERIA
-from edgemoe.global_expert.export import quantize, to_onnx
+from edgemoe.global_expert.export import feature_map, quantize, to_onnx
 from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, parameter_count, widths
 from edgemoe.global_expert.prune import prune
 from edgemoe.global_expert.retain import record_retention, tap_grids
-from edgemoe.global_expert.train import Recipe, build_network, train
+from edgemoe.global_expert.train import Recipe, build_network, settle_normalization, train
 
 __all__ = ["Samples", "bundle_expert", "check_criterion", "hold_out", "prune_expert", "read_samples", "train_expert"]
 
 SCORED = 4096  # training images that a pruning criterion looks at
 CALIBRATION = 2048  # training images from which the quantizer takes the activations' ranges
-RETAINED = 1000  # generic samples in the retention set
+RETAINED = 1500  # generic samples in the retention set
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -142,7 +142,7 @@ def bundle_expert(
     dict
         The bundle's metadata.
     """
-    float32 = to_onnx(fold_normalization(model))
+    float32 = to_onnx(fold_normalization(settle_normalization(model, samples.images)))
     rng = np.random.default_rng(0)
     int8 = quantize(float32, samples.images[rng.permutation(len(samples.images))[:CALIBRATION]])
     chosen = rng.permutation(len(validation.images))[:RETAINED]
@@ -150,6 +150,7 @@ def bundle_expert(
         "name": name,
         "classes": classes,
         "shape": list(widths(model)),
+        "feature_map": list(feature_map(model)),
         "parameters": parameter_count(model),
         "data": {"train": samples.source, "retention and validation": validation.source},
         "licence": "Apache-2.0; trained on EMNIST (Cohen et al. 2017), from NIST Special Database 19",

@@ -14,7 +14,7 @@ from torch import nn
 
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["quantize", "to_onnx"]
+__all__ = ["feature_map", "quantize", "to_onnx"]
 
 OPSET = 17
 
@@ -22,9 +22,8 @@ OPSET = 17
 def to_onnx(model: nn.Sequential) -> bytes:
     """Write a sequential CNN as an ONNX graph, node by node.
 
-    The graph reads ``image`` ``(n, 1, 28, 28)`` float32 in [0, 1] and gives ``logits`` ``(n, C)`` and the two feature
-    taps that the device side reads: ``features``, the pooled convolution features ``(n, F)`` where they are flattened,
-    and ``hidden`` ``(n, H)``, what the output layer reads.
+    The graph reads ``image`` ``(n, 1, 28, 28)`` float32 in [0, 1] and gives ``logits`` ``(n, C)`` and ``features``
+    ``(n, F)``, the tap that gate and local expert read: the convolution features where they are flattened.
 
     Parameters
     ----------
@@ -39,10 +38,9 @@ def to_onnx(model: nn.Sequential) -> bytes:
     nodes, weights = [], []
     layers = list(model.named_children())
     last = layers[-1][0]
-    before_last = [name for name, m in layers if not isinstance(m, nn.Linear)][-1]
     current = "image"
     for name, module in layers:
-        output = {last: "logits", before_last: "hidden"}.get(name, name)
+        output = "logits" if name == last else name
         inputs = [current]
         if isinstance(module, nn.Conv2d | nn.Linear):
             for part in ("weight", "bias"):
@@ -69,21 +67,12 @@ def to_onnx(model: nn.Sequential) -> bytes:
             raise EdgemoeError(f"layer {name!r}: {type(module).__name__} has no ONNX form here")
         nodes.append(node)
         current = output
-    with torch.inference_mode():
-        sizes, x = {}, torch.zeros(1, 1, 28, 28)
-        for name, module in layers:
-            x = module(x)
-            sizes[
-                "features" if isinstance(module, nn.Flatten) else {last: "logits", before_last: "hidden"}.get(name)
-            ] = x
+    sizes = {"logits": len(getattr(model, last).bias), "features": int(np.prod(feature_map(model)))}
     graph = helper.make_graph(
         nodes,
         "global expert",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, 28, 28])],
-        [
-            helper.make_tensor_value_info(tap, TensorProto.FLOAT, ["n", sizes[tap].shape[1]])
-            for tap in ("logits", "hidden", "features")
-        ],
+        [helper.make_tensor_value_info(tap, TensorProto.FLOAT, ["n", size]) for tap, size in sizes.items()],
         weights,
     )
     onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="edgemoe")
@@ -91,6 +80,17 @@ def to_onnx(model: nn.Sequential) -> bytes:
     onnx.checker.check_model(onnx_model, full_check=True)
     content: bytes = onnx_model.SerializeToString()
     return content
+
+
+def feature_map(model: nn.Sequential) -> tuple[int, ...]:
+    """Return channels, rows and columns of the convolution features, where the network flattens them."""
+    x = torch.zeros(1, 1, 28, 28)
+    with torch.inference_mode():
+        for module in model:
+            if isinstance(module, nn.Flatten):
+                break
+            x = module(x)
+    return tuple(x.shape[1:])
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]

@@ -11,6 +11,10 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["record_retention", "tap_grids"]
 
+FEATURE_STEP = 16
+"""Steps of the int8 grid that the retention set takes as one. Features of 4 bits halve its size; a gate trained against
+them removed as many errors on writers_small.npz as one trained on all 8 bits, one trained on 3 bits fewer."""
+
 
 def tap_grids(int8_onnx: bytes) -> dict[str, tuple[float, int]]:
     """Return the scale and zero point of each tap of an int8 graph: its values lie on scale x (code - zero).
@@ -34,7 +38,7 @@ def tap_grids(int8_onnx: bytes) -> dict[str, tuple[float, int]]:
 
 
 def record_retention(taps: Taps, labels: npt.NDArray[np.int64], grids: dict[str, tuple[float, int]]) -> RetentionSet:
-    """Write taps as the integers that the int8 graph computed, without loss.
+    """Write taps as integers: the logits as the int8 graph computed them, the features in their upper 4 bits.
 
     Parameters
     ----------
@@ -43,18 +47,12 @@ def record_retention(taps: Taps, labels: npt.NDArray[np.int64], grids: dict[str,
     labels : ndarray of int64, shape (n,)
     grids : dict
         From `tap_grids`.
-
-    Raises
-    ------
-    EdgemoeError
-        If a value does not lie on its tap's grid.
     """
-    codes = {}
+    steps = {"logits": 1, "features": FEATURE_STEP}
+    codes, scales, zeros = {}, {}, {}
     for tap, (scale, zero) in grids.items():
-        exact = getattr(taps, tap) / np.float32(scale) + zero
-        codes[tap] = np.rint(exact).astype(np.uint8)
-        if np.abs(exact - codes[tap]).max() > 0.02:
-            raise EdgemoeError(f"tap {tap!r} does not lie on the int8 graph's grid")
-    scales = {tap: scale for tap, (scale, _) in grids.items()}
-    zeros = {tap: zero for tap, (_, zero) in grids.items()}
+        scales[tap] = scale * steps[tap]
+        zeros[tap] = zero // steps[tap]
+        exact = getattr(taps, tap) / np.float32(scales[tap]) + zeros[tap]
+        codes[tap] = np.clip(np.rint(exact), 0, 255 // steps[tap]).astype(np.uint8)
     return RetentionSet(codes, scales, zeros, labels.astype(np.uint8))
