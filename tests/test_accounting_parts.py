@@ -17,9 +17,9 @@ from edgemoe.device.profile import Profile
 from edgemoe.device.quantized import quantize
 
 
-def made(classes: int, hidden: int, features: int, local_bits: int = 3, gate_bits: int = 2) -> Profile:
+def made(classes: int, pooled: int, features: int, local_bits: int = 3, gate_bits: int = 2) -> Profile:
     rng = np.random.default_rng(0)
-    local = rng.normal(size=(classes, hidden + 1)).astype(np.float32)
+    local = rng.normal(size=(classes, pooled + 1)).astype(np.float32)
     gate = rng.normal(size=(1, features)).astype(np.float32)
     return Profile(
         bytes(16),
@@ -43,18 +43,20 @@ def dense(inputs: int, outputs: int) -> onnx.ModelProto:
 
 
 def test_the_shipped_shape_costs_what_was_worked_out_by_hand() -> None:
-    local, gate = profile_parts(made(47, 44, 700))
-    assert (local.parameters, local.macs, local.bytes) == (47 * 45, 47 * 44, 47 * 2 + 794)  # 2115 x 3 bits: 793.1 bytes
-    assert (gate.parameters, gate.macs, gate.bytes) == (701, 700, 2 + 175 + 8)
-    assert (local.bytes_read, local.bytes_written) == (44 + 47, 47 * 4)
-    assert (gate.bytes_read, gate.bytes_written) == (700, 4)
+    local, gate = profile_parts(made(47, 128, 800, local_bits=2, gate_bits=3))
+    pooling = 128 * 9  # 32 channels, four windows of 3 x 3
+    assert (local.parameters, local.macs) == (47 * 129, 47 * 128 + pooling)
+    assert local.bytes == 47 * 2 + 1213  # 6063 weights, five in a byte
+    assert (gate.parameters, gate.macs, gate.bytes) == (801, 800, 2 + 300 + 8)
+    assert (local.bytes_read, local.bytes_written) == (800 + 47, 47 * 4)
+    assert (gate.bytes_read, gate.bytes_written) == (800, 4)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(44, 47), (84, 10)])
 def test_a_part_computes_what_the_same_layer_in_an_onnx_graph_does(inputs: int, outputs: int) -> None:
     layer = count_graph(parse_onnx(dense(inputs, outputs).SerializeToString())).total()
     local, _ = profile_parts(made(outputs, inputs, 5))
-    assert (local.parameters, local.macs) == (layer.parameters, layer.macs)
+    assert (local.parameters, local.macs - 9 * inputs) == (layer.parameters, layer.macs)
     single = count_graph(parse_onnx(dense(inputs, 1).SerializeToString())).total()
     _, gate = profile_parts(made(3, 4, inputs))
     assert (gate.parameters, gate.macs) == (single.parameters, single.macs)
@@ -63,9 +65,9 @@ def test_a_part_computes_what_the_same_layer_in_an_onnx_graph_does(inputs: int, 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 62), st.integers(1, 90), st.integers(1, 400), st.integers(2, 8), st.integers(2, 8))
 def test_every_byte_of_a_profile_is_counted_once(
-    classes: int, hidden: int, features: int, local_bits: int, gate_bits: int
+    classes: int, pooled: int, features: int, local_bits: int, gate_bits: int
 ) -> None:
-    profile = made(classes, hidden, features, local_bits, gate_bits)
+    profile = made(classes, pooled, features, local_bits, gate_bits)
     local, gate = profile_parts(profile)
     assert local.bytes + gate.bytes + header_bytes(profile) == len(profile.to_bytes())
     assert header_bytes(profile) == 48 + 4 - 8  # header and checksum, less the gate's bias and threshold

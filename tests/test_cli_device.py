@@ -169,8 +169,9 @@ def test_account_sets_every_byte_of_the_profile_against_the_global_expert(
     assert whole["parameters"] == GE.metadata["parameters"]
     assert report["overhead"]["bytes"] == pytest.approx(profile.stat().st_size / whole["bytes"])
     added = report["local"]["macs"] + report["gate"]["macs"]
-    hidden, features = (GE.retention.codes[tap].shape[1] for tap in ("hidden", "features"))
-    assert added == 47 * hidden + features
+    channels, rows, columns = GE.metadata["feature_map"]
+    pooled = 4 * channels
+    assert added == (47 + 9) * pooled + channels * rows * columns
     assert report["overhead"]["macs"] == pytest.approx(added / whole["macs"])
     assert report["unknown"] == []
 

@@ -30,6 +30,7 @@ def direct_gain(given, threshold):
         given.logits.astype(float), given.correction.astype(float), given.log_odds, given.labels, strict=True
     ):
         weight = 1 / (1 + math.exp(threshold - float(odds)))
+        weight = weight if weight >= 0.02 else 0
         first, second = (np.exp(v) / np.exp(v).sum() for v in (logits, logits + correction))
         mixed = [(1 - weight) * a + weight * b for a, b in zip(first, second, strict=True)]
         better += int(int(np.argmax(mixed)) == label) - int(int(np.argmax(logits)) == label)

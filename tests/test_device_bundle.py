@@ -13,7 +13,7 @@ from edgemoe.device.global_expert import load_global_expert
 from edgemoe.device.retention import RetentionSet
 from edgemoe.errors import EdgemoeError
 
-METADATA = {"name": "tiny", "classes": "012", "shape": [1, 1, 2], "figures": {}}
+METADATA = {"name": "tiny", "classes": "012", "shape": [1, 1, 2], "feature_map": [1, 5, 5], "figures": {}}
 
 
 def make_bundle(seed=0, n=6):

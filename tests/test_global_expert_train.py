@@ -158,7 +158,6 @@ def test_a_run_is_not_resumed_with_another_shape(samples, started):
         train(lenet5((3, 4, 13), 4), CLASSES, *samples, RECIPE, state=started)
 
 
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="the classes are not compared")
 def test_a_run_is_not_resumed_with_other_classes(samples, started, tmp_path):
     (tmp_path / "run.npz").write_bytes(started.read_bytes())
     with pytest.raises(EdgemoeError):

@@ -1,4 +1,4 @@
-"""What the verbs read: a user's samples, real or simulated, and the few of them to learn from."""
+"""What the verbs read: a user's samples, real or simulated."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from edgemoe.cli.output import note
 from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["UserSamples", "draw_shots", "generic_samples", "user_samples"]
+__all__ = ["UserSamples", "generic_samples", "user_samples"]
 
 LISTED = 12  # writers named in an error
 
@@ -86,38 +86,6 @@ def user_samples(
         known = f"it has {', '.join(names[:LISTED])}{more}" if names else "it names no writers"
         raise EdgemoeError(f"{path}: no writer {writer!r}; {known}")
     return samples[samples.writers == writer]
-
-
-def draw_shots(
-    labels: npt.NDArray[np.str_], shots: int, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draw the samples to learn from at random, and leave at least half of each class untouched.
-
-    Parameters
-    ----------
-    labels : ndarray of str, shape (n,)
-    shots : int
-        How many of each class, at most; never more than half of what there is.
-    seed : int
-
-    Returns
-    -------
-    chosen, rest : ndarray of int64
-        Rows in ascending order.
-
-    Raises
-    ------
-    EdgemoeError
-        If no class has two samples.
-    """
-    rng = np.random.default_rng(seed)
-    taken = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        order = rng.permutation(np.flatnonzero(labels == label))
-        taken[order[: min(shots, len(order) // 2)]] = True
-    if not taken.any():
-        raise EdgemoeError("no class has two samples, one to learn from and one to leave")
-    return np.flatnonzero(taken), np.flatnonzero(~taken)
 
 
 def generic_samples(path: str | None, ge: GlobalExpert, seed: int) -> UserSamples:

@@ -10,9 +10,10 @@ import numpy as np
 import typer
 
 from edgemoe import Personalizer, load_global_expert
-from edgemoe.cli.inputs import UserSamples, draw_shots, user_samples
+from edgemoe.cli.inputs import UserSamples, user_samples
 from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit, facts
+from edgemoe.data import draw_shots
 from edgemoe.device.acceptance import Verdict
 from edgemoe.files import write_atomic
 

@@ -35,6 +35,8 @@ def train_global(
     pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "16-32-56-64",
     epochs: Annotated[int, typer.Option(min=1, help="Of the training.")] = 30,
     prune_epochs: Annotated[int, typer.Option(min=1, help="Of the retraining after pruning.")] = 28,
+    prune_second: Annotated[int, typer.Option(min=0, help="Of a second cycle of the retraining's rate.")] = 16,
+    prune_plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
     criterion: Criterion = "taylor",
     name: Annotated[
         str | None, typer.Option(help="The expert's name; by default lenet5- and the classes' name.")
@@ -59,12 +61,13 @@ def train_global(
     build.check_criterion(criterion)
     settings = {
         "data": data, "validation": validation, "classes": classes, "shape": shape, "pruned": pruned,
-        "criterion": criterion, "epochs": epochs, "prune_epochs": prune_epochs, "seed": seed,
+        "criterion": criterion, "epochs": epochs, "prune_epochs": prune_epochs,
+        "prune_second": prune_second, "prune_plain": prune_plain, "seed": seed,
     }  # fmt: skip
     sets = read_sets(build, data, validation, test, labels, seed)
     open_run(out, settings)
     state = out / "unpruned.npz"
     with epochs_bar("training", epochs) as progress:
         build.train_expert(full, labels, sets.train, sets.validation, Recipe(epochs, seed=seed), state, progress)
-    recipe = Recipe(prune_epochs, seed=seed)
+    recipe = Recipe(prune_epochs, prune_second, prune_plain, seed=seed)
     finish(state, small, criterion, recipe, sets, name or f"lenet5-{classes}", out, settings, as_json)

@@ -154,7 +154,7 @@ def finish(
     trained = load_checkpoint(expert)
     unpruned = settle_normalization(build_network(trained), sets.train.images)
     state = out / "pruned.npz"
-    with epochs_bar("retraining", recipe.epochs) as progress:
+    with epochs_bar("retraining", recipe.total) as progress:
         model = build.prune_expert(expert, shape, criterion, sets.train, sets.validation, recipe, state, progress)
     training: dict[str, Any] = {
         "shape": trained.shape,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgemoe.device.gate import sigmoid
+from edgemoe.device.gate import weigh
 from edgemoe.device.global_expert import softmax
 
 __all__ = ["Trial", "Verdict", "accept", "blend"]
@@ -38,7 +38,7 @@ class Trial:
 
     def gain(self, threshold: float) -> float:
         """Return the mixture's accuracy less the global expert's."""
-        mixture = blend(self.logits, self.correction, sigmoid(self.log_odds - np.float32(threshold)))
+        mixture = blend(self.logits, self.correction, weigh(self.log_odds, threshold))
         right = mixture.argmax(1) == self.labels
         return float(right.mean() - (self.logits.argmax(1) == self.labels).mean())
 
@@ -95,7 +95,7 @@ def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:
         The generic accuracy that may be lost.
     """
     threshold, loss = float(THRESHOLDS[-1]), 0.0
-    if -generic.gain(threshold) > budget + 1e-9:  # equal int8 logits fall to any weight at all
+    if -generic.gain(threshold) > budget + 1e-9:  # a gate that is sure of the wrong inputs
         return Verdict(False, threshold, 0.0, None)
     for candidate in THRESHOLDS[::-1]:
         found = -generic.gain(float(candidate))

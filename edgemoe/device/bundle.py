@@ -60,9 +60,9 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
     metadata = {"version": VERSION, **bundle.metadata, "fingerprint": print_.hex()}
     contents = (json.dumps(metadata, indent=1).encode(), bundle.float32, bundle.int8, retention)
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in zip(MEMBERS, contents, strict=True):
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # no date: same input, same bytes
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)  # no date: same input, same bytes
     write_atomic(path, buffer.getvalue())
 
 
@@ -86,11 +86,25 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
             raise EdgemoeError(f"{name}: version {metadata['version']} is newer than this edgemoe reads ({VERSION})")
         if fingerprint(metadata["classes"], float32, int8, retention).hex() != metadata["fingerprint"]:
             raise EdgemoeError(f"{name}: damaged, its content does not match its fingerprint")
-        return Bundle(metadata, float32, int8, _unpack(retention, name))
+        bundle = Bundle(metadata, float32, int8, _unpack(retention, name))
+        _check(bundle, name)
+        return bundle
     except EdgemoeError:
         raise
     except Exception as error:  # zipfile, zlib, json and numpy each raise their own
         raise EdgemoeError(f"{name}: not a whole edgemoe bundle ({error})") from error
+
+
+def _check(bundle: Bundle, source: str) -> None:
+    """Raise unless the metadata and the retention set fit each other."""
+    metadata, retention = bundle.metadata, bundle.retention
+    channels, rows, columns = metadata["feature_map"]
+    sizes = {"logits": len(metadata["classes"]), "features": channels * rows * columns}
+    for tap, size in sizes.items():
+        if retention.codes[tap].shape[1] != size:
+            raise EdgemoeError(f"{source}: the retention set has {retention.codes[tap].shape[1]} {tap}, not {size}")
+    if not isinstance(metadata["name"], str) or len(retention) < 2 or retention.labels.max() >= sizes["logits"]:
+        raise EdgemoeError(f"{source}: its name or its retention set's labels are unusable")
 
 
 def _pack(retention: RetentionSet) -> bytes:
@@ -100,11 +114,11 @@ def _pack(retention: RetentionSet) -> bytes:
         arrays[f"{tap}_scale"] = np.array([retention.scales[tap]], np.float32)
         arrays[f"{tap}_zero"] = np.array([retention.zeros[tap]], np.uint8)
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
 
 

@@ -8,16 +8,26 @@ import numpy.typing as npt
 from edgemoe.device.descent import descend, largest_eigenvalue
 from edgemoe.device.quantized import QuantizedMatrix
 
-__all__ = ["Gate", "fit_gate", "gate_gradient", "sigmoid"]
+__all__ = ["Gate", "fit_gate", "gate_gradient", "sigmoid", "weigh"]
 
 DECAY = 10.0  # weight of the ridge penalty against one generic sample's cross-entropy; chosen on writers_small.npz
 STEPS = 100
+CLOSED = 0.02  # a weight that could change no answer but that of two equal logits
 
 
 def sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return 1 / (1 + exp(-values)), without overflow."""
     result: npt.NDArray[np.float32] = 0.5 * (1 + np.tanh(0.5 * values))
     return result
+
+
+def weigh(log_odds: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[np.float32]:
+    """Return the local expert's weight ``(n,)`` in [0, 1]; below `CLOSED` it is 0, and the local expert need not run.
+
+    Without this, where the int8 network gives two classes the same logit, the least weight would choose between them.
+    """
+    weight = sigmoid(log_odds - np.float32(threshold))
+    return np.where(weight < CLOSED, np.float32(0), weight)
 
 
 @dataclass(frozen=True)

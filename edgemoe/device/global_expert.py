@@ -29,11 +29,14 @@ def as_images(images: npt.ArrayLike, source: str = "images") -> npt.NDArray[np.u
     EdgemoeError
         If shape or dtype is another; nothing is scaled or cast silently.
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise EdgemoeError(f"{source}: expected shape (n, 28, 28), got rows of different lengths") from error
     if array.ndim == 2:
         array = array[None]
     if array.ndim != 3 or array.shape[1:] != (28, 28):
-        raise EdgemoeError(f"{source}: expected shape (n, 28, 28), got {np.shape(images)}")
+        raise EdgemoeError(f"{source}: expected shape (n, 28, 28), got {array.shape}")
     if array.dtype != np.uint8:
         raise EdgemoeError(f"{source}: expected uint8 with ink 255 on 0, got {array.dtype}")
     return array
@@ -133,6 +136,11 @@ class GlobalExpert:
         names = np.array(list(self.classes))
         labels: npt.NDArray[np.str_] = names[scores.argmax(axis=1)]
         return labels
+
+    def __getstate__(self) -> dict[str, object]:
+        return {
+            name: value for name, value in vars(self).items() if name != "_session"
+        }  # made anew where it is unpacked
 
     def __deepcopy__(self, memo: dict[int, object]) -> "GlobalExpert":
         return self  # frozen: estimators that are cloned share it

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
 from edgemoe.device.acceptance import Trial, accept, blend
-from edgemoe.device.gate import Gate, sigmoid
+from edgemoe.device.gate import CLOSED, Gate, sigmoid, weigh
 from edgemoe.device.global_expert import GlobalExpert, as_images, softmax
 from edgemoe.device.local_expert import LocalExpert, with_bias
 from edgemoe.device.profile import Profile, read_profile, write_profile
@@ -19,8 +19,9 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["Answers", "MixtureOfExperts", "Session"]
 
-LEARNING_RATE = 0.5  # of one correction; at most CORRECTION_STEPS of them bring the local expert to the right answer
-CORRECTION_STEPS = 5
+LOCAL_RATE = 2.0  # of a correction's steps, over the squared length of the input
+GATE_RATE = 0.5
+CORRECTION_STEPS = 10  # at most; each costs a hundredth of an inference
 CLEAR = 0.7  # probability of the right class at which a correction needs no further step
 SWITCH = 1 / 20  # probability that the next input is another person's: runs of 20 on average
 EVIDENCE = 3.0  # log-odds that one input may add to a session's memory, so that no outlier flips it
@@ -96,7 +97,10 @@ class MixtureOfExperts:
 
     def explain(self, images: npt.ArrayLike) -> Answers:
         """Return what each part says of uint8 images ``(n, 28, 28)``."""
-        taps = self.ge.taps(images)
+        return self.explain_taps(self.ge.taps(images))
+
+    def explain_taps(self, taps: Taps) -> Answers:
+        """Return the same for images that the global expert has seen already."""
         return self._answers(taps, self._gate(taps))
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
@@ -114,7 +118,10 @@ class MixtureOfExperts:
     def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the share of images whose label is predicted."""
         truth = merge_labels(np.atleast_1d(np.asarray(labels)), self.ge.classes)
-        return float((self.predict(images) == truth).mean())
+        predicted = self.predict(images)
+        if len(truth) != len(predicted):
+            raise EdgemoeError(f"labels: expected {len(predicted)} of them, one for each image, got {len(truth)}")
+        return float((predicted == truth).mean())
 
     def session(self) -> "Session":
         """Return a stateful view: the gate remembers the inputs before."""
@@ -145,21 +152,24 @@ class MixtureOfExperts:
 
         inputs = with_bias(pooled)[0]
         for _ in range(CORRECTION_STEPS):
-            residual = softmax(taps.logits + (local_weights @ inputs)[None])[0]
+            rounded = quantize(local_weights, profile.local.weights.bits).values()
+            residual = softmax(taps.logits + (rounded @ inputs)[None])[0]
             if residual[target] >= CLEAR:
                 break
             residual[target] -= 1
-            local_weights = (
-                local_weights - np.float32(LEARNING_RATE / (inputs @ inputs)) * np.outer(residual, inputs) * 4
-            )
+            step = np.float32(LOCAL_RATE / (inputs @ inputs))
+            local_weights = local_weights - step * residual[:, None] * inputs
         doubt = 1 - float(sigmoid(features @ gate_weights + np.float32(bias))[0])
         reach = 1 + float(features[0] @ features[0])
-        gate_weights = gate_weights + np.float32(LEARNING_RATE * doubt / reach) * features[0]
-        bias += LEARNING_RATE * doubt / reach
+        gate_weights = gate_weights + np.float32(GATE_RATE * doubt / reach) * features[0]
+        bias += GATE_RATE * doubt / reach
 
         local = LocalExpert(quantize(local_weights, profile.local.weights.bits))
         gate = Gate(quantize(gate_weights[None], profile.gate.weights.bits), bias)
-        verdict = accept(held_out_trial(self.ge, local, gate), None, self._budget)
+        found, before = accept(held_out_trial(self.ge, local, gate), None, self._budget), profile.verdict
+        # One correction does not outweigh the samples for which the mixture was declined.
+        declined = not before.accepted and before.user_gain is not None
+        verdict = replace(found, accepted=found.accepted and not declined, user_gain=before.user_gain)
         self._use(Profile(profile.fingerprint, local, gate, verdict, profile.samples + 1))
         self._exact = local_weights, gate_weights, bias
         return self
@@ -181,6 +191,8 @@ class MixtureOfExperts:
     def _fitted(self) -> Profile:
         if not hasattr(self, "profile"):
             raise EdgemoeError("not fitted yet: call fit(images, labels) first")
+        if self.profile.fingerprint != self.ge.fingerprint[:16]:
+            raise EdgemoeError(f"not fitted for the global expert {self.ge.name}: call fit(images, labels) first")
         return self.profile
 
     def _gate(self, taps: Taps) -> npt.NDArray[np.float32]:
@@ -188,7 +200,7 @@ class MixtureOfExperts:
         if not profile.verdict.accepted:
             return np.zeros(len(taps), np.float32)
         odds = profile.gate.log_odds(self.ge.standardizer.gate_inputs(taps))
-        return sigmoid(odds - np.float32(profile.verdict.threshold))
+        return weigh(odds, profile.verdict.threshold)
 
     def _answers(self, taps: Taps, gate: npt.NDArray[np.float32]) -> Answers:
         correction = self._fitted().local.correct(self.ge.standardizer.local_inputs(taps))
@@ -230,7 +242,7 @@ class Session:
             before = self._user * (1 - SWITCH) + (1 - self._user) * SWITCH
             evidence = float(np.clip(value, -EVIDENCE, EVIDENCE))
             self._user = 1 / (1 + (1 - before) / before * np.exp(-evidence))
-            yield self._user
+            yield self._user if self._user >= CLOSED else 0.0
 
 
 def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:

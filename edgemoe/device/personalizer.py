@@ -73,6 +73,8 @@ class Personalizer(MixtureOfExperts):
         for name, value in params.items():
             if name not in self.get_params():
                 raise EdgemoeError(f"Personalizer has no parameter {name!r}; it has {', '.join(self.get_params())}")
+            if name == "ge" and value is not self.ge:
+                vars(self).pop("_support", None)  # samples as another expert saw them
             setattr(self, name, value)
         return self
 
@@ -97,13 +99,22 @@ class Personalizer(MixtureOfExperts):
 
     def partial_fit(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> "Personalizer":
         """Add samples to those learnt from so far, and train on all of them."""
-        taps, targets = self._read(images, labels)
-        if hasattr(self, "_support"):
-            before, known = self._support
-            taps = Taps(*(np.concatenate([getattr(part, tap) for part in (before, taps)]) for tap in vars(taps)))
-            targets = np.concatenate([known, targets])
-        self._train(taps, targets)
+        self._train(*self._with_support(*self._read(images, labels)))
         return self
+
+    def learn(self, image: npt.ArrayLike, label: str) -> "Personalizer":
+        """Learn from one correction, as a mixture does, and keep it for `partial_fit`."""
+        super().learn(image, label)
+        self._support = self._with_support(*self._read(image, [label]))
+        return self
+
+    def _with_support(self, taps: Taps, targets: npt.NDArray[np.int64]) -> tuple[Taps, npt.NDArray[np.int64]]:
+        """Return samples together with those learnt from before."""
+        if not hasattr(self, "_support"):
+            return taps, targets
+        before, known = self._support
+        joined = (np.concatenate([getattr(part, tap) for part in (before, taps)]) for tap in vars(taps))
+        return Taps(*joined), np.concatenate([known, targets])
 
     def _read(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Taps, npt.NDArray[np.int64]]:
         if self.size not in SIZES:
@@ -130,7 +141,6 @@ class Personalizer(MixtureOfExperts):
         gate = Gate(quantize(gate_weights[None], size.gate_bits), bias)
         verdict = accept(held_out_trial(self.ge, local, gate), self._cross_validate(taps, targets), self.budget)
         self._use(Profile(self.ge.fingerprint[:16], local, gate, verdict, len(targets)))
-        self._exact = local_weights, gate_weights, bias
         self._support = taps, targets
         self._budget = self.budget
 

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Checkpoint:
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically."""
-    header = {k: v for k, v in asdict(checkpoint).items() if k != "tensors"}
+    header = {**{k: v for k, v in vars(checkpoint).items() if k != "tensors"}, "names": sorted(checkpoint.tensors)}
     arrays = {name: tensor.detach().numpy() for name, tensor in checkpoint.tensors.items()}
     buffer = io.BytesIO()
     np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
@@ -68,6 +68,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
+        if header.pop("names") != sorted(arrays):
+            raise EdgemoeError(f"{os.fspath(path)}: not a whole edgemoe checkpoint (tensors are missing)")
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Checkpoint(tensors=tensors, **header)
     except EdgemoeError:

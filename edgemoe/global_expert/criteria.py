@@ -28,8 +28,9 @@ def magnitude(
     """
     scores = {}
     for name, layer in list(weighted_layers(model).items())[:-1]:
-        norm = getattr(model, f"norm{name[-1]}")
-        gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).abs()
+        norm = norm_of(model, name)
+        assert norm.running_var is not None
+        gain = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).abs()
         scores[name] = layer.weight.detach().abs().flatten(1).sum(1) * gain.detach()
     return scores
 
@@ -53,7 +54,7 @@ def taylor(
         return hook
 
     names = list(weighted_layers(model))[:-1]
-    hooks = [getattr(model, f"norm{name[-1]}").register_forward_hook(keep(name)) for name in names]
+    hooks = [norm_of(model, name).register_forward_hook(keep(name)) for name in names]
     sums = {name: torch.zeros(()) for name in names}
     try:
         for start in range(0, len(images), 256):
@@ -80,6 +81,12 @@ def random(
     return {
         name: torch.rand(len(m.weight), generator=generator) for name, m in list(weighted_layers(model).items())[:-1]
     }
+
+
+def norm_of(model: nn.Sequential, layer: str) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    """Return the normalization behind ``conv2`` or ``dense3``."""
+    norm: nn.BatchNorm1d | nn.BatchNorm2d = getattr(model, "norm" + layer.removeprefix("conv").removeprefix("dense"))
+    return norm
 
 
 CRITERIA: dict[str, Criterion] = {"taylor": taylor, "magnitude": magnitude, "random": random}

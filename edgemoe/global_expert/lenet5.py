@@ -5,6 +5,7 @@ Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to docu
 `6-16-120-84` is LeCun's, `20-50-500` is the one of the pruning literature (Caffe's); more dense layers may follow.
 """
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -99,6 +100,14 @@ def fold_normalization(model: nn.Sequential) -> nn.Sequential:
 def parameter_count(model: nn.Module) -> int:
     """Return the number of parameters that are deployed: those of the convolutions and dense layers."""
     return sum(p.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear) for p in m.parameters())
+
+
+def lenet5_parameters(shape: Sequence[int], n_classes: int) -> int:
+    """Return the number of parameters that a LeNet-5 of this shape deploys."""
+    first, second, *dense = shape
+    sizes = [second * POOLED * POOLED, *dense, n_classes]
+    convolutions = first * (KERNEL**2 + 1) + second * (first * KERNEL**2 + 1)
+    return convolutions + sum(outputs * (inputs + 1) for inputs, outputs in itertools.pairwise(sizes))
 
 
 def to_input(images: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch_pruning
 from torch import nn
 
 from edgemoe.errors import EdgemoeError
-from edgemoe.global_expert.lenet5 import lenet5, parameter_count, weighted_layers, widths
+from edgemoe.global_expert.lenet5 import lenet5_parameters, weighted_layers, widths
 
 __all__ = ["fit_parameters", "prune"]
 
@@ -58,7 +58,7 @@ def fit_parameters(model: nn.Sequential, n_classes: int, limit: int) -> tuple[in
     full = widths(model)
     for permille in range(1000, 0, -1):
         shape = tuple(max(1, round(width * permille / 1000)) for width in full)
-        if parameter_count(lenet5(shape, n_classes)) <= limit:
+        if lenet5_parameters(shape, n_classes) <= limit:
             return shape
-    smallest = parameter_count(lenet5([1] * len(full), n_classes))
+    smallest = lenet5_parameters([1] * len(full), n_classes)
     raise EdgemoeError(f"no pruned expert has at most {limit:,} parameters; the smallest has {smallest:,}")
