@@ -19,6 +19,7 @@ from edgemoe.global_expert.lenet5 import lenet5, parameter_count
 from edgemoe.simulator import generic_samples
 
 SHAPE = ("--shape", "4-6-16", "--pruned", "3-4-12")
+EPOCHS = ("--epochs", 1, "--second", 1, "--plain", 1)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,8 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(data: Path, out: Path) -> list[object]:
-    return ["train-global", "--data", data / "train.npz", *SHAPE, "--epochs", 2, "--prune-epochs", 1, "--out", out]
+    epochs = ("--epochs", 2, "--prune-epochs", 1, "--prune-second", 1, "--prune-plain", 1)
+    return ["train-global", "--data", data / "train.npz", *SHAPE, *epochs, "--out", out]
 
 
 def test_a_run_leaves_a_bundle_that_personalizes_and_a_log_of_what_made_it(
@@ -55,7 +57,7 @@ def test_a_run_leaves_a_bundle_that_personalizes_and_a_log_of_what_made_it(
     assert set(expert.metadata["figures"]) == {"train.npz, held out", "test.npz"}
     assert log["figures"] == expert.metadata["figures"]
     assert [entry["epoch"] for entry in log["training"]["log"]] == [1, 2]
-    assert [entry["epoch"] for entry in log["pruning"]["log"]] == [1]
+    assert [entry["epoch"] for entry in log["pruning"]["log"]] == [1, 2, 3]
     images, labels = generic_samples(6, 2)
     assert log["figures"]["test.npz"]["int8"] == pytest.approx((expert.predict(images) == labels).mean(), abs=1e-5)
     out = tmp_path / "me.moe"
@@ -101,7 +103,7 @@ def test_prune_keeps_to_its_budget(
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     full = parameter_count(lenet5((4, 6, 16), 47))
-    options = ("--expert", trained / "unpruned.npz", "--data", data / "train.npz", "--epochs", 1, "--json")
+    options = ("--expert", trained / "unpruned.npz", "--data", data / "train.npz", *EPOCHS, "--json")
     for budget, limit in (("parameters=0.5", full * 0.5), ("parameters=1500", 1500)):
         out = tmp_path / budget
         assert edgemoe("prune", *options, "--budget", budget, "--out", out, "--criterion", "magnitude") == 0
@@ -114,7 +116,7 @@ def test_prune_keeps_to_its_budget(
 def test_prune_to_a_shape_equals_the_second_half_of_train_global(
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--data", data / "train.npz", "--test", data / "test.npz", "--epochs", 1, "--name", "lenet5-balanced")
+    options = ("--data", data / "train.npz", "--test", data / "test.npz", *EPOCHS, "--name", "lenet5-balanced")
     whole = trained / "lenet5-balanced.bundle"
     arguments = ("--expert", trained / "unpruned.npz", "--shape", "3-4-12", *options, "--out", tmp_path / "run")
     assert edgemoe("prune", *arguments) == 0

@@ -33,7 +33,9 @@ def prune(
     ] = None,
     validation: ValidationPath = None,
     test: TestPaths = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of the retraining.")] = 30,
+    epochs: Annotated[int, typer.Option(min=1, help="Of the retraining.")] = 28,
+    second: Annotated[int, typer.Option(min=0, help="Of a second cycle of its learning rate.")] = 16,
+    plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
     criterion: Criterion = "taylor",
     name: Annotated[str, typer.Option(help="The expert's name.")] = "lenet5",
     seed: Annotated[int, typer.Option(min=0, help="Of the retraining.")] = 0,
@@ -64,11 +66,11 @@ def prune(
         kept = fit_parameters(model, len(trained.classes), limit)
     settings = {
         "expert": digest(expert), "data": data, "validation": validation, "shape": list(kept),
-        "criterion": criterion, "epochs": epochs, "seed": seed,
+        "criterion": criterion, "epochs": epochs, "second": second, "plain": plain, "seed": seed,
     }  # fmt: skip
     sets = read_sets(build, data, validation, test, trained.classes, seed)
     open_run(out, settings)
-    finish(expert, kept, criterion, Recipe(epochs, seed=seed), sets, name, out, settings, as_json)
+    finish(expert, kept, criterion, Recipe(epochs, second, plain, seed=seed), sets, name, out, settings, as_json)
 
 
 def _parse_budget(text: str) -> float:
