@@ -5,7 +5,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+
+from edgemoe import GlobalExpert, load_global_expert
+from edgemoe.simulator import simulated_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,6 +22,24 @@ def shared_data() -> Path:
     if not (folder / "emnist" / "emnist.zip").is_file():
         pytest.skip(f"needs real handwriting, and there is none in {folder} (set EDGEMOE_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ge() -> GlobalExpert:
+    """The shipped expert; frozen, so that all tests may share it."""
+    return load_global_expert("lenet5-balanced")
+
+
+@pytest.fixture(scope="session")
+def writer() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
+    """What a simulated writer gives to learn from."""
+    return simulated_samples(seed=3, per_class=5)
+
+
+@pytest.fixture(scope="session")
+def fresh() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
+    """Other samples of the same writer."""
+    return simulated_samples(seed=3, per_class=3, sample_seed=1)
 
 
 def _require(report: Any) -> Any:

@@ -14,11 +14,6 @@ from edgemoe.simulator import generic_samples
 
 
 @pytest.fixture(scope="module")
-def ge():
-    return load_global_expert()
-
-
-@pytest.fixture(scope="module")
 def samples():
     return generic_samples(seed=3, per_class=12)
 

@@ -6,26 +6,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edgemoe import EdgemoeError, GlobalExpert, MixtureOfExperts, Personalizer, load_global_expert
+from edgemoe import EdgemoeError, GlobalExpert, MixtureOfExperts, Personalizer
 from edgemoe.device.acceptance import Verdict
 from edgemoe.device.mixture import held_out_trial
 from edgemoe.device.profile import Profile
-from edgemoe.simulator import simulated_samples
-
-
-@pytest.fixture(scope="module")
-def ge():
-    return load_global_expert()
-
-
-@pytest.fixture(scope="module")
-def writer():
-    return simulated_samples(seed=3, per_class=5)
-
-
-@pytest.fixture(scope="module")
-def fresh():
-    return simulated_samples(seed=3, per_class=3, sample_seed=1)
 
 
 @pytest.fixture(scope="module")

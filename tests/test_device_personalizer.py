@@ -19,16 +19,6 @@ from edgemoe.simulator import simulated_samples
 
 
 @pytest.fixture(scope="module")
-def ge():
-    return load_global_expert()
-
-
-@pytest.fixture(scope="module")
-def writer():
-    return simulated_samples(seed=3, per_class=5)
-
-
-@pytest.fixture(scope="module")
 def fitted(ge, writer):
     return Personalizer(ge).fit(*writer)
 

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
-from torch import nn  # noqa: E402
+from networks import settled  # noqa: E402
 
 from edgemoe.global_expert.criteria import CRITERIA, magnitude, random, taylor  # noqa: E402
 from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, weighted_layers  # noqa: E402
@@ -15,16 +15,7 @@ LAYERS = {"conv1": 3, "conv2": 4, "dense3": 6, "dense4": 5}
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    model = lenet5((3, 4, 6, 5), 7)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            with torch.no_grad():
-                module.weight.normal_(0, 1)
-                module.bias.normal_(0, 0.3)
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.3, 2)
-    return model.eval()
+    return settled((3, 4, 6, 5), 7, dropout=0, gain=(0, 1))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 import onnxruntime  # noqa: E402
+from networks import settled  # noqa: E402
 from torch import nn  # noqa: E402
 
 from edgemoe import load_global_expert  # noqa: E402
@@ -15,23 +16,10 @@ from edgemoe.accounting.graph import count_graph  # noqa: E402
 from edgemoe.accounting.onnx_reader import parse_onnx  # noqa: E402
 from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert.export import feature_map, quantize, to_onnx  # noqa: E402
-from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, parameter_count  # noqa: E402
+from edgemoe.global_expert.lenet5 import fold_normalization, parameter_count  # noqa: E402
 from edgemoe.simulator import generic_samples, simulated_samples  # noqa: E402
 
 SHAPES = [(20, 50, 500), (6, 16, 120, 84)]
-
-
-def settled(shape, seed=0):
-    torch.manual_seed(seed)
-    model = lenet5(shape, 47, 0.4)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            with torch.no_grad():
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.3)
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.3, 2)
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

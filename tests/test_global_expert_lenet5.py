@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 torch = pytest.importorskip("torch")
+from networks import settled  # noqa: E402
 from torch import nn  # noqa: E402
 
 from edgemoe.errors import EdgemoeError  # noqa: E402
@@ -26,20 +27,6 @@ def by_hand(shape, classes):
     first, second, *dense = shape
     sizes = [second * 25, *dense, classes]
     return first * 26 + second * (25 * first + 1) + sum((a + 1) * b for a, b in pairwise(sizes))
-
-
-def settled(shape, classes=47, seed=0, dropout=0.3):
-    """A network whose normalizations have seen data, so that none of them is the identity."""
-    torch.manual_seed(seed)
-    model = lenet5(shape, classes, dropout)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            with torch.no_grad():
-                module.weight.normal_(1, 0.3)
-                module.bias.normal_(0, 0.3)
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.3, 2)
-    return model.eval()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

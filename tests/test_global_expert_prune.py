@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
-from torch import nn  # noqa: E402
+from networks import settled  # noqa: E402
 
 from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert.criteria import CRITERIA  # noqa: E402
@@ -21,16 +21,7 @@ SHAPE = (6, 16, 30, 20)
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    model = lenet5(SHAPE, 10)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            with torch.no_grad():
-                module.weight.normal_(1, 0.5)
-                module.bias.normal_(0, 0.5)
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.3, 2)
-    return model.eval()
+    return settled(SHAPE, 10, dropout=0, gain=(1, 0.5))
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,10 @@ import pytest
 pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from edgemoe import load_global_expert  # noqa: E402
 from edgemoe.device.retention import Taps  # noqa: E402
 from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert.retain import FEATURE_STEP, record_retention, tap_grids  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def ge():
-    return load_global_expert()
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,6 @@ from edgemoe.data import draw_shots, load_samples
 
 
 @pytest.fixture(scope="module")
-def ge():
-    return load_global_expert("lenet5-balanced")
-
-
-@pytest.fixture(scope="module")
 def emnist(ge, shared_data):
     images, labels, _ = load_samples(f"{shared_data}/emnist/emnist.zip:byclass-part:test")
     return images, merge_labels(labels, ge.classes)

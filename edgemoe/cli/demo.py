@@ -19,9 +19,7 @@ from edgemoe.cli.options import Expert, Json, Seed
 from edgemoe.cli.output import emit, facts, note
 from edgemoe.cli.personalize import describe
 from edgemoe.cli.sheet import COLUMNS, Correction, Sheet, draw_sheet
-from edgemoe.device.acceptance import blend
-from edgemoe.device.gate import sigmoid
-from edgemoe.device.mixture import Answers, held_out_trial
+from edgemoe.device.mixture import Answers
 from edgemoe.files import write_atomic
 from edgemoe.simulator import generic_samples, simulated_samples
 
@@ -59,7 +57,7 @@ def demo(
         step(f"The writer writes {TEST} more of each, and {TEST} other people one of each, to test on")
         user = UserSamples(*simulated_samples(seed, TEST, expert.classes, sample_seed=1), None, "user")
         generic, truth = generic_samples(seed, TEST, expert.classes)
-        answers, retained = moe.explain(user.images), _retained(moe)
+        answers, retained = moe.explain(user.images), moe.explain_taps(expert.held_out[0])
         step("Costs are counted and the picture is drawn")
         costs = cost_report(expert, moe.profile)
         result: dict[str, Any] = {
@@ -100,15 +98,6 @@ def demo(
         console.print(CAVEAT, soft_wrap=True)
 
     emit(result, as_json, show)
-
-
-def _retained(moe: Personalizer) -> Answers:
-    """Return what is said of real people's characters: the features in the retention set's held-out half."""
-    profile, label = moe.profile, moe.ge.label
-    trial = held_out_trial(moe.ge, profile.local, profile.gate)
-    gate = sigmoid(trial.log_odds - np.float32(profile.verdict.threshold)) * np.float32(profile.verdict.accepted)
-    mixed, corrected = blend(trial.logits, trial.correction, gate), trial.logits + trial.correction
-    return Answers(label(mixed), label(trial.logits), label(corrected), mixed, gate)
 
 
 def _sheet(result: dict[str, Any], answers: Answers, retained: npt.NDArray[np.float32], user: UserSamples) -> Sheet:

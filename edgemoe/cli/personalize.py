@@ -94,7 +94,8 @@ def personalize(
 def describe(verdict: Verdict) -> str:
     """Say in words what the acceptance test found, on samples that no part was trained on."""
     if not verdict.accepted:
-        return "declined: nothing gained, the global expert answers alone"
+        loser = "other people" if verdict.user_gain is None else "the user"
+        return f"declined: {loser} would lose, the global expert answers alone"
     gain = "too few samples to tell" if verdict.user_gain is None else f"{100 * verdict.user_gain:+.1f} points"
     return f"accepted: user {gain}, generic {-100 * verdict.generic_loss:+.1f} points, held out"
 

@@ -1,6 +1,7 @@
 """The acceptance test: the gate's threshold is raised until generic accuracy holds, or the mixture is declined."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +37,14 @@ class Trial:
     log_odds: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
 
+    @cached_property
+    def _experts(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Both experts' probabilities, which no threshold changes."""
+        return softmax(self.logits), softmax(self.logits + self.correction)
+
     def gain(self, threshold: float) -> float:
         """Return the mixture's accuracy less the global expert's."""
-        mixture = blend(self.logits, self.correction, weigh(self.log_odds, threshold))
-        right = mixture.argmax(1) == self.labels
+        right = mix(*self._experts, weigh(self.log_odds, threshold)).argmax(1) == self.labels
         return float(right.mean() - (self.logits.argmax(1) == self.labels).mean())
 
 
@@ -73,8 +78,15 @@ def blend(
     The mixture of experts' own rule (Jacobs, Jordan, Nowlan, Hinton, "Adaptive mixtures of local experts", Neural
     Computation 3, 1991): the gate's weight is the probability that the local expert is the one to ask.
     """
+    return mix(softmax(logits), softmax(logits + correction), gate)
+
+
+def mix(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], gate: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Mix probabilities ``(n, C)`` by the weight ``(n,)`` of the second."""
     weight = gate[:, None]
-    return (1 - weight) * softmax(logits) + weight * softmax(logits + correction)
+    return (1 - weight) * first + weight * second
 
 
 def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:

@@ -113,15 +113,19 @@ class GlobalExpert:
         return Standardizer.of(self.retention, self.metadata["feature_map"])
 
     @cached_property
+    def _retained(self) -> Taps:
+        return self.retention.taps()
+
+    @cached_property
     def generic(self) -> Taps:
         """The retention set's training half: what the gate is trained against."""
-        return self.retention.taps()[: len(self.retention) // 2]
+        return self._retained[: len(self.retention) // 2]
 
     @cached_property
     def held_out(self) -> tuple[Taps, npt.NDArray[np.int64]]:
         """The retention set's held-out half, and its class indices: what the mixture is tried on."""
         half = len(self.retention) // 2
-        return self.retention.taps()[half:], self.retention.labels[half:].astype(np.int64)
+        return self._retained[half:], self.retention.labels[half:].astype(np.int64)
 
     def predict_proba(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return probabilities ``(n, C)`` float32 in the order of `classes`."""
@@ -138,9 +142,8 @@ class GlobalExpert:
         return labels
 
     def __getstate__(self) -> dict[str, object]:
-        return {
-            name: value for name, value in vars(self).items() if name != "_session"
-        }  # made anew where it is unpacked
+        # onnxruntime's session cannot travel; it is made anew where the expert is used.
+        return {name: value for name, value in vars(self).items() if name != "_session"}
 
     def __deepcopy__(self, memo: dict[int, object]) -> "GlobalExpert":
         return self  # frozen: estimators that are cloned share it

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -127,7 +128,7 @@ class MixtureOfExperts:
         """Return a stateful view: the gate remembers the inputs before."""
         return Session(self)
 
-    def learn(self, image: npt.ArrayLike, label: str) -> "MixtureOfExperts":
+    def learn(self, image: npt.ArrayLike, label: str) -> Self:
         """Learn from one correction: a few steps of the local expert, one of the gate, and a new acceptance test.
 
         Parameters
@@ -141,13 +142,18 @@ class MixtureOfExperts:
         EdgemoeError
             If the image or the label is unusable; nothing is then changed.
         """
+        return self._correct(*self._read_one(image, label))
+
+    def _read_one(self, image: npt.ArrayLike, label: str) -> tuple[Taps, int]:
         array = as_images(image, "image")
         if len(array) != 1:
             raise EdgemoeError(f"image: expected one image, got {len(array)}")
         target = self.ge.classes.index(str(merge_labels([str(label)], self.ge.classes, "label")[0]))
+        return self.ge.taps(array), target
+
+    def _correct(self, taps: Taps, target: int) -> Self:
         profile = self._fitted()
         local_weights, gate_weights, bias = self._exact
-        taps = self.ge.taps(array)
         pooled, features = self.ge.standardizer.local_inputs(taps), self.ge.standardizer.gate_inputs(taps)
 
         inputs = with_bias(pooled)[0]

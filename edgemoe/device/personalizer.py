@@ -1,7 +1,7 @@
 """The on-device trainer, as a scikit-learn estimator."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -102,10 +102,11 @@ class Personalizer(MixtureOfExperts):
         self._train(*self._with_support(*self._read(images, labels)))
         return self
 
-    def learn(self, image: npt.ArrayLike, label: str) -> "Personalizer":
+    def learn(self, image: npt.ArrayLike, label: str) -> Self:
         """Learn from one correction, as a mixture does, and keep it for `partial_fit`."""
-        super().learn(image, label)
-        self._support = self._with_support(*self._read(image, [label]))
+        taps, target = self._read_one(image, label)
+        self._correct(taps, target)
+        self._support = self._with_support(taps, np.array([target]))
         return self
 
     def _with_support(self, taps: Taps, targets: npt.NDArray[np.int64]) -> tuple[Taps, npt.NDArray[np.int64]]:

@@ -1,7 +1,7 @@
 """The retention set: quantized features of generic samples, shipped with a global expert.
 
 The gate is trained against its first half, and the mixture is tried on its second, held-out half. It holds what the
-device side reads of the samples, as the integers of the int8 graph; no image can be read back from it as such.
+device side reads of the samples, as integers of 8 bits or fewer; no image can be read back from it as such.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class RetentionSet:
         return len(self.labels)
 
     def taps(self) -> Taps:
-        """Return the values, as the global expert computed them."""
+        """Return the values: those that the global expert computed, as closely as the codes keep them."""
         values = {
             tap: np.float32(self.scales[tap]) * (codes.astype(np.float32) - self.zeros[tap])
             for tap, codes in self.codes.items()

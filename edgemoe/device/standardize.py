@@ -62,8 +62,8 @@ class Standardizer:
 def pool(features: npt.NDArray[np.float32], feature_map: tuple[int, int, int]) -> npt.NDArray[np.float32]:
     """Average each channel over the four quarters of its map, which share the middle row and column of an odd one.
 
-    Of 21 UNIPEN writers of writers_small.npz a linear local expert removed 40 % of the errors when it read this, and
-    36 % when it read the global expert's last hidden layer, which has forgotten what tells one hand from another.
+    In trials on writers_small.npz a linear local expert removed more errors when it read this than when it read the
+    global expert's last hidden layer, which has forgotten what tells one hand from another.
 
     Returns
     -------

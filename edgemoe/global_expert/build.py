@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from edgemoe.classes import merge_labels
@@ -83,8 +84,6 @@ def train_expert(
     dropout: float = 0.4,
 ) -> nn.Sequential:
     """Train a LeNet-5 from scratch; `state` is its checkpoint, from which a killed run goes on."""
-    import torch
-
     torch.manual_seed(recipe.seed)
     model = lenet5(shape, len(classes), dropout)
     train(

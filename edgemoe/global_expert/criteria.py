@@ -63,9 +63,8 @@ def taylor(
             F.cross_entropy(model(inputs), targets, reduction="sum").backward()  # type: ignore[no-untyped-call]
             for name, output in maps.items():
                 assert output.grad is not None
-                sums[name] = sums[name] + (output * output.grad).detach().flatten(2 if output.dim() == 4 else 1).view(
-                    len(inputs), output.shape[1], -1
-                ).sum(2).square().sum(0)
+                slopes = (output * output.grad).detach().reshape(len(inputs), output.shape[1], -1).sum(2)
+                sums[name] = sums[name] + slopes.square().sum(0)
     finally:
         for handle in hooks:
             handle.remove()
