@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgemoe import MixtureOfExperts, Personalizer, load_global_expert
-from edgemoe.device.mixture import CLOSED, EVIDENCE, SWITCH
+from edgemoe.device.session import CLOSED, EVIDENCE, SWITCH
 from edgemoe.simulator import generic_samples, simulated_samples
 
 

@@ -1,7 +1,6 @@
 """The mixture of experts on the device: global expert, local expert and gate answer together."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,22 +9,21 @@ import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
 from edgemoe.device.acceptance import Trial, accept, blend
-from edgemoe.device.gate import CLOSED, Gate, sigmoid, weigh
+from edgemoe.device.gate import Gate, sigmoid, weigh
 from edgemoe.device.global_expert import GlobalExpert, as_images, softmax
 from edgemoe.device.local_expert import LocalExpert, with_bias
 from edgemoe.device.profile import Profile, read_profile, write_profile
 from edgemoe.device.quantized import quantize
 from edgemoe.device.retention import Taps
+from edgemoe.device.session import Session
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["Answers", "MixtureOfExperts", "Session"]
+__all__ = ["Answers", "MixtureOfExperts"]
 
 LOCAL_RATE = 2.0  # of a correction's steps, over the squared length of the input
 GATE_RATE = 0.5
 CORRECTION_STEPS = 10  # at most; each costs a hundredth of an inference
 CLEAR = 0.7  # probability of the right class at which a correction needs no further step
-SWITCH = 1 / 20  # probability that the next input is another person's: runs of 20 on average
-EVIDENCE = 3.0  # log-odds that one input may add to a session's memory, so that no outlier flips it
 
 
 @dataclass(frozen=True)
@@ -213,42 +211,6 @@ class MixtureOfExperts:
         probabilities = blend(taps.logits, correction, gate)
         label = self.ge.label
         return Answers(label(probabilities), label(taps.logits), label(taps.logits + correction), probabilities, gate)
-
-
-class Session:
-    """A mixture whose gate remembers: inputs come in runs from one person.
-
-    A two-state hidden Markov model's forward filter over the gate's log-odds (Rabiner, "A tutorial on hidden Markov
-    models", Proc. IEEE 77, 1989, section III.A). It is causal: an answer never depends on inputs that come later.
-    """
-
-    def __init__(self, mixture: MixtureOfExperts) -> None:
-        self._mixture = mixture
-        self._user = 0.5  # probability that the person before was the user
-
-    def route(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Return the gate's weight for each image in order, and remember them."""
-        return self._remember(self._mixture.ge.taps(images))
-
-    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
-        """Return the labels of images in order, and remember them."""
-        taps = self._mixture.ge.taps(images)
-        return self._mixture._answers(taps, self._remember(taps)).labels
-
-    def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
-        mixture = self._mixture
-        profile = mixture._fitted()
-        if not profile.verdict.accepted:
-            return np.zeros(len(taps), np.float32)
-        odds = profile.gate.log_odds(mixture.ge.standardizer.gate_inputs(taps))
-        return np.array(list(self._filter(odds)), np.float32)
-
-    def _filter(self, odds: npt.NDArray[np.float32]) -> Iterator[float]:
-        for value in odds:
-            before = self._user * (1 - SWITCH) + (1 - self._user) * SWITCH
-            evidence = float(np.clip(value, -EVIDENCE, EVIDENCE))
-            self._user = 1 / (1 + (1 - before) / before * np.exp(-evidence))
-            yield self._user if self._user >= CLOSED else 0.0
 
 
 def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:

@@ -1,0 +1,54 @@
+"""Sessions: the gate remembers who wrote the inputs before."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.device.gate import CLOSED
+from edgemoe.device.retention import Taps
+
+if TYPE_CHECKING:
+    from edgemoe.device.mixture import MixtureOfExperts
+
+__all__ = ["Session"]
+
+SWITCH = 1 / 20  # probability that the next input is another person's: runs of 20 on average
+EVIDENCE = 3.0  # log-odds that one input may add to a session's memory, so that no outlier flips it
+
+
+class Session:
+    """A mixture whose gate remembers: inputs come in runs from one person.
+
+    A two-state hidden Markov model's forward filter over the gate's log-odds (Rabiner, "A tutorial on hidden Markov
+    models", Proc. IEEE 77, 1989, section III.A). It is causal: an answer never depends on inputs that come later.
+    """
+
+    def __init__(self, mixture: "MixtureOfExperts") -> None:
+        self._mixture = mixture
+        self._user = 0.5  # probability that the person before was the user
+
+    def route(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the gate's weight for each image in order, and remember them."""
+        return self._remember(self._mixture.ge.taps(images))
+
+    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
+        """Return the labels of images in order, and remember them."""
+        taps = self._mixture.ge.taps(images)
+        return self._mixture._answers(taps, self._remember(taps)).labels
+
+    def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
+        mixture = self._mixture
+        profile = mixture._fitted()
+        if not profile.verdict.accepted:
+            return np.zeros(len(taps), np.float32)
+        odds = profile.gate.log_odds(mixture.ge.standardizer.gate_inputs(taps))
+        return np.array(list(self._filter(odds)), np.float32)
+
+    def _filter(self, odds: npt.NDArray[np.float32]) -> Iterator[float]:
+        for value in odds:
+            before = self._user * (1 - SWITCH) + (1 - self._user) * SWITCH
+            evidence = float(np.clip(value, -EVIDENCE, EVIDENCE))
+            self._user = 1 / (1 + (1 - before) / before * np.exp(-evidence))
+            yield self._user if self._user >= CLOSED else 0.0
