@@ -62,12 +62,18 @@ class Verdict:
         Accuracy lost on held-out generic samples, in [-1, 1].
     user_gain : float or None
         Accuracy gained on held-out user samples; None if there were too few to tell.
+    confidence : float
+        With which the generic loss was shown to be within the budget, in [0, 1].
+    wanted : int or None
+        How many more samples would help, where the mixture is declined for want of gain; None if none are known to.
     """
 
     accepted: bool
     threshold: float
     generic_loss: float
     user_gain: float | None
+    confidence: float = 0.0
+    wanted: int | None = None
 
 
 def blend(
