@@ -1,13 +1,15 @@
 """The acceptance test on trials made by hand, and its promise on random ones."""
 
+import itertools
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgemoe.device.acceptance import ENOUGH, THRESHOLDS, Trial, accept, blend
+from edgemoe.device.acceptance import ENOUGH, THRESHOLDS, Trial, accept, blend, confidence_within, sign_test
 
 
 def trial(*groups):
@@ -56,18 +58,60 @@ def test_a_closed_gate_gives_the_global_expert_and_an_open_one_the_local():
     assert (shut.argmax(), open_.argmax()) == (0, 1)
 
 
-def test_the_gain_counts_the_answers_that_turn():
-    given = trial((3, False, True, 4.0), (1, True, False, 4.0), (4, True, True, 0.0), (2, False, True, -4.0))
-    assert given.gain(0.0) == pytest.approx(0.2)  # three turn right, one turns wrong
-    assert given.gain(-8.0) == pytest.approx(0.4)
-    assert given.gain(12.0) == 0
+def test_answers_that_turn_are_counted():
+    given = trial((3, False, True, 4.0), (1, True, False, 4.0), (4, True, True, 0.0), (2, False, True, -3.0))
+    assert given.turned(0.0) == (1, 3)
+    assert given.turned(12.0) == (0, 0)
+
+
+def tango(wrong, right, n, budget):
+    """The score test with the likelihood's maximum under the hypothesis found by search, not in closed form."""
+
+    def likelihood(share):
+        parts = (wrong, share + budget), (right, share), (n - wrong - right, 1 - budget - 2 * share)
+        return sum(count * math.log(max(p, 1e-300)) for count, p in parts if count)
+
+    low, high = 0.0, (1 - budget) / 2
+    for _ in range(200):
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, second) if likelihood(first) > likelihood(second) else (first, high)
+    spread = math.sqrt(n * (2 * low + budget - budget**2))
+    return NormalDist().cdf((n * budget - (wrong - right)) / spread)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(60, 5000), st.floats(0.001, 0.5))
+def test_the_confidence_is_that_of_tangos_score_test(wrong, right, n, budget):
+    assert confidence_within(wrong, right, n, budget) == pytest.approx(tango(wrong, right, n, budget), abs=1e-5)
+
+
+def test_confidence_grows_with_samples_and_falls_with_losses():
+    by_samples = [confidence_within(n // 1000, 0, n, 0.002) for n in (1000, 2000, 4000, 8000)]
+    by_losses = [confidence_within(wrong, 0, 3000, 0.002) for wrong in range(8)]
+    assert by_samples == sorted(by_samples)
+    assert by_losses == sorted(by_losses, reverse=True)
+    assert confidence_within(6, 0, 3000, 0.002) == pytest.approx(0.5)  # just the budget is lost
+    assert confidence_within(0, 0, 100, 0.0) == 0.5  # no finite number of samples shows that nothing is lost
+    assert confidence_within(50, 0, 100, 1.0) == 1
+
+
+@pytest.mark.parametrize("turned", [0.002, 0.004, 0.006, 0.02])
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95])
+def test_a_loss_of_the_whole_budget_passes_no_more_often_than_stated(turned, confidence):
+    wrong_share = (turned + 0.002) / 2  # of the answers; the more turn both ways, the more chance there is
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(3000, [wrong_share, turned - wrong_share, 1 - turned], 5000)
+    passed = np.mean(
+        [confidence_within(int(wrong), int(right), 3000, 0.002) >= confidence for wrong, right, _ in draws]
+    )
+    assert passed <= 1 - confidence + 0.025
 
 
 def test_the_threshold_is_raised_until_generic_accuracy_holds():
     # Ten of a thousand generic samples are lost while the gate trusts the local expert with them: it does from
     # log-odds of about the threshold on, for the local expert is the surer of the two.
     generic = trial((10, True, False, 1.0), (990, True, True, -3.0))
-    verdict = accept(generic, None, 0.002)
+    verdict = accept(generic, None, 0.002, 0.5)
     assert verdict.accepted
     assert verdict.user_gain is None
     assert verdict.generic_loss == 0
@@ -77,73 +121,118 @@ def test_the_threshold_is_raised_until_generic_accuracy_holds():
 
 def test_a_budget_is_spent_but_not_exceeded():
     generic = trial((5, True, False, 0.0), (5, True, False, 3.0), (990, True, True, 0.0))
-    losses = [accept(generic, None, budget).generic_loss for budget in (0.0, 0.004, 0.005, 0.009, 0.01)]
+    losses = [accept(generic, None, budget, 0.5).generic_loss for budget in (0.0, 0.004, 0.005, 0.009, 0.01)]
     assert losses == pytest.approx([0, 0, 0.005, 0.005, 0.01])
-    thresholds = [accept(generic, None, budget).threshold for budget in (0.0, 0.005, 0.01)]
+    thresholds = [accept(generic, None, budget, 0.5).threshold for budget in (0.0, 0.005, 0.01)]
     assert thresholds == sorted(thresholds, reverse=True)
     assert len(set(thresholds)) == 3
 
 
+def test_more_confidence_asks_for_a_higher_threshold():
+    steps = [(1, True, False, odds) for odds in (0.5, 1.5, 2.5, 3.5, 4.5)]
+    generic = trial(*steps, (2995, True, True, 0.0))
+    verdicts = [accept(generic, None, 0.002, confidence) for confidence in (0.5, 0.7, 0.9, 0.98)]
+    thresholds = [verdict.threshold for verdict in verdicts]
+    assert thresholds == sorted(thresholds)
+    assert len(set(thresholds)) == 4
+    for verdict, confidence in zip(verdicts, (0.5, 0.7, 0.9, 0.98), strict=True):
+        assert verdict.confidence >= confidence
+        wrong, right = generic.turned(verdict.threshold)
+        assert verdict.confidence == confidence_within(wrong, right, 3000, 0.002)
+
+
+def test_a_retention_set_too_small_to_show_it_is_not_believed():
+    assert not accept(trial((700, True, True, 0.0)), None, 0.002, 0.9).accepted
+    assert accept(trial((900, True, True, 0.0)), None, 0.002, 0.9).accepted
+
+
 def test_a_threshold_is_not_allowed_if_a_higher_one_loses():
     # At a low threshold a gain elsewhere hides the loss; that is luck, and not relied on.
-    generic = trial((10, True, False, 2.0), (20, False, True, -1.0), (970, True, True, 0.0))
-    assert direct_gain(generic, -4.0) > 0 > direct_gain(generic, 1.0)
-    verdict = accept(generic, None, 0.0)
-    assert verdict.threshold > 1
+    generic = trial((10, True, False, 5.0), (20, False, True, 1.0), (970, True, True, 0.0))
+    assert direct_gain(generic, 0.0) > 0 > direct_gain(generic, 4.0)
+    verdict = accept(generic, None, 0.0, 0.5)
+    assert verdict.threshold > 4
     assert verdict.generic_loss == 0
 
 
 def test_it_declines_when_no_threshold_holds():
     generic = trial((10, True, False, 40.0), (90, True, True, 0.0))
-    verdict = accept(generic, trial((ENOUGH, False, True, 40.0)), 0.05)
+    verdict = accept(generic, trial((ENOUGH, False, True, 40.0)), 0.05, 0.5)
     assert not verdict.accepted
     assert verdict.generic_loss == 0  # the global expert alone loses nothing
-    assert accept(generic, None, 0.1).accepted
+    assert accept(generic, None, 0.1, 0.5).accepted
 
 
-def test_it_declines_when_the_user_loses():
-    user = trial((ENOUGH - 1, True, True, 0.0), (1, True, False, 5.0))
-    verdict = accept(trial((100, True, True, 0.0)), user, 0.002)
+NO_LOSS = trial((3000, True, True, 0.0))
+
+
+def test_it_declines_when_the_user_loses_and_knows_no_number_of_samples_that_helps():
+    user = trial((ENOUGH - 4, True, True, 0.0), (4, True, False, 5.0))
+    verdict = accept(NO_LOSS, user, 0.002)
     assert not verdict.accepted
-    assert verdict.user_gain == pytest.approx(-1 / ENOUGH)
+    assert verdict.user_gain == pytest.approx(-4 / ENOUGH)
     assert verdict.generic_loss == 0
+    assert verdict.wanted is None
 
 
-def test_no_gain_is_not_held_against_the_mixture():
-    verdict = accept(trial((100, True, True, 0.0)), trial((ENOUGH, True, True, 5.0)), 0.002)
-    assert verdict.accepted
+def test_it_declines_when_nothing_is_gained_and_says_how_many_more_samples_would_help():
+    verdict = accept(NO_LOSS, trial((48, True, True, 5.0)), 0.002)
+    assert not verdict.accepted
     assert verdict.user_gain == 0
+    assert verdict.wanted == 52  # one of 50 may turn right, so two of 100
+    fewer = accept(NO_LOSS, trial((47, True, True, 5.0), (1, True, False, 5.0), (1, False, True, 5.0)), 0.002)
+    assert not fewer.accepted
+    assert fewer.wanted is not None
+    assert fewer.wanted > verdict.wanted  # what is lost as well makes it harder to see a gain
+
+
+def test_labels_that_do_not_fit_the_images_need_a_certain_gain():
+    few, some = (trial((30, False, False, 5.0), (count, False, True, 5.0)) for count in (3, 7))
+    assert accept(NO_LOSS, few, 0.002, recognized=0.25).accepted
+    assert not accept(NO_LOSS, few, 0.002, recognized=0.1).accepted
+    assert accept(NO_LOSS, few, 0.002, recognized=0.1).wanted is None
+    assert accept(NO_LOSS, some, 0.002, recognized=0.1).accepted  # a hand that the global expert cannot read
+    assert not accept(NO_LOSS, None, 0.002, recognized=0.1).accepted  # and no way to tell
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(0, 0), (0, 1), (3, 3), (2, 7), (7, 2), (0, 7)])
+def test_the_sign_test_counts_what_coins_would_do(wrong, right):
+    coins = [sum(throw) for throw in itertools.product([0, 1], repeat=wrong + right)]
+    assert sign_test(wrong, right) == pytest.approx(np.mean([heads < right for heads in coins]))
 
 
 def test_the_user_is_judged_at_the_threshold_that_others_need():
     # The gate is sure enough of five of the user's samples; of five others it is less sure than of ten strangers.
     generic = trial((10, True, False, 3.0), (990, True, True, 0.0))
     user = trial((10, True, True, 0.0), (5, False, True, 9.0), (5, False, True, 1.0))
-    verdict = accept(generic, user, 0.002)
+    verdict = accept(generic, user, 0.002, 0.5)
     assert direct_gain(user, 0.0) == pytest.approx(0.5)
     assert verdict.user_gain == pytest.approx(0.25) == direct_gain(user, verdict.threshold)
 
 
 def test_no_threshold_trusts_what_the_gate_itself_does_not():
-    assert accept(trial((100, True, True, -3.0)), None, 0.002).threshold == THRESHOLDS[0] == 0
+    assert accept(trial((3000, True, True, -3.0)), None, 0.002).threshold == THRESHOLDS[0] == 0
 
 
 def test_it_accepts_what_the_user_gains():
     user = trial((ENOUGH - 5, True, True, 0.0), (5, False, True, 1.0))
-    verdict = accept(trial((100, True, True, 0.0)), user, 0.002)
+    verdict = accept(NO_LOSS, user, 0.002)
     assert verdict.accepted
+    assert verdict.wanted is None
     assert verdict.user_gain == pytest.approx(5 / ENOUGH)
 
 
 def test_a_few_user_samples_are_no_evidence():
     user = trial((ENOUGH - 1, True, False, 5.0))
-    generic = trial((100, True, True, 0.0))
-    assert accept(generic, user, 0.002) == accept(generic, None, 0.002)
+    assert accept(NO_LOSS, user, 0.002) == accept(NO_LOSS, None, 0.002)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.002, 0.02, 0.3]), st.booleans(), st.floats(0.1, 20))
-def test_generic_accuracy_never_falls_by_more_than_the_budget(seed, budget, known, spread):
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.002, 0.02, 0.3]), st.booleans(), st.floats(0.1, 20),
+    st.sampled_from([0.5, 0.8, 0.95]),
+)  # fmt: skip
+def test_generic_accuracy_never_falls_by_more_than_the_budget(seed, budget, known, spread, confidence):
     rng = np.random.default_rng(seed)
 
     def random_trial(n, classes=5):
@@ -151,13 +240,14 @@ def test_generic_accuracy_never_falls_by_more_than_the_budget(seed, budget, know
         return Trial(*(a.astype(np.float32) for a in numbers), rng.integers(0, classes, n))
 
     generic, user = random_trial(200), random_trial(60) if known else None
-    verdict = accept(generic, user, budget)
+    verdict = accept(generic, user, budget, confidence)
     if verdict.accepted:
         loss = -direct_gain(generic, verdict.threshold)
         assert loss <= budget + 1e-9
+        assert verdict.confidence >= confidence - 1e-9
         assert verdict.generic_loss == pytest.approx(loss, abs=1e-9)
         if user is not None:
             assert verdict.user_gain == pytest.approx(direct_gain(user, verdict.threshold), abs=1e-9)
-            assert verdict.user_gain >= 0
+            assert verdict.user_gain > 0
     else:
         assert verdict.generic_loss == 0

@@ -157,7 +157,13 @@ def test_a_bomb_inside_the_retention_set_is_refused(path):
     inner = io.BytesIO()
     rewrite(inner, {"labels.npy": bytes(LIMIT + 1)})
     rewrite(path, sealed({**members(path), "retention.npz": inner.getvalue()}))
-    refused(path, r"retention\.npz unpacks to more than")
+    refused(path, r"retention\.npz: unpacks to more than")
+
+
+def test_a_method_that_may_ask_for_any_memory_is_refused(path):
+    contents = members(path)
+    rewrite(path, contents, zipfile.ZIP_LZMA)
+    refused(path, "packed by LZMA")
 
 
 def test_a_file_above_the_limit_is_refused_unread(path):

@@ -80,12 +80,12 @@ def test_other_samples_are_measured_by_the_retention_sets_scales(retention):
     np.testing.assert_allclose(scale.local_inputs(taps[:7]), whole[1][:7], atol=1e-6)
 
 
-def test_the_shipped_sets_halves_share_no_sample_and_leave_none_out():
+def test_the_shipped_sets_parts_share_no_sample_and_leave_none_out():
     ge = load_global_expert()
     held_out, labels = ge.held_out
     everything = ge.retention.taps().logits
     assert np.array_equal(np.concatenate([ge.generic.logits, held_out.logits]), everything)
-    assert abs(len(ge.generic) - len(held_out)) <= 1
+    assert len(held_out) == 3 * len(ge.generic)
     assert np.array_equal(labels, ge.retention.labels[len(ge.generic) :])
     assert labels.dtype == np.int64
     # Recorded with the expert's own logits: it is right about as often as its figures say.

@@ -1,5 +1,6 @@
 """The acceptance test: the gate's threshold is raised until generic accuracy holds, or the mixture is declined."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,9 +10,11 @@ import numpy.typing as npt
 from edgemoe.device.gate import weigh
 from edgemoe.device.global_expert import softmax
 
-__all__ = ["Trial", "Verdict", "accept", "blend"]
+__all__ = ["Trial", "Verdict", "accept", "blend", "confidence_within"]
 
 ENOUGH = 20  # user samples from which on the user side is judged too; below, chance alone decides
+RECOGNIZED = 0.2  # the least share of his samples that an expert reads of any writer; the worst of 160 real ones: 0.45
+CERTAIN = 0.99  # confidence in the user's gain that is asked for where fewer are recognized
 THRESHOLDS = np.arange(0, 12.25, 0.25, dtype=np.float32)
 """Log-odds, from the gate's own even odds to what no input reaches, in steps far finer than its error."""
 
@@ -38,14 +41,26 @@ class Trial:
     labels: npt.NDArray[np.int64]
 
     @cached_property
-    def _experts(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Both experts' probabilities, which no threshold changes."""
-        return softmax(self.logits), softmax(self.logits + self.correction)
+    def _changeable(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """What the gate may open for at the lowest threshold: both experts' probabilities, log-odds and labels.
 
-    def gain(self, threshold: float) -> float:
-        """Return the mixture's accuracy less the global expert's."""
-        right = mix(*self._experts, weigh(self.log_odds, threshold)).argmax(1) == self.labels
-        return float(right.mean() - (self.logits.argmax(1) == self.labels).mean())
+        Of other people's samples these are few; the others are answered by the global expert alone, whatever happens.
+        """
+        rows = weigh(self.log_odds, float(THRESHOLDS[0])) > 0
+        logits = self.logits[rows]
+        return softmax(logits), softmax(logits + self.correction[rows]), self.log_odds[rows], self.labels[rows]
+
+    def turned(self, threshold: float) -> tuple[int, int]:
+        """Return how many answers turn wrong and how many turn right, mixture against global expert.
+
+        Parameters
+        ----------
+        threshold : float, at least `THRESHOLDS`' lowest
+        """
+        first, second, log_odds, labels = self._changeable
+        before = first.argmax(1) == labels
+        after = mix(first, second, weigh(log_odds, threshold)).argmax(1) == labels
+        return int((before & ~after).sum()), int((after & ~before).sum())
 
 
 @dataclass(frozen=True)
@@ -95,32 +110,91 @@ def mix(
     return (1 - weight) * first + weight * second
 
 
-def accept(generic: Trial, user: Trial | None, budget: float) -> Verdict:
+def accept(
+    generic: Trial, user: Trial | None, budget: float, confidence: float = 0.9, recognized: float = 1.0
+) -> Verdict:
     """Choose the threshold, or decline.
 
-    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget; the lowest one
-    allowed is taken. If the user's held-out samples then lose accuracy, the mixture is declined. The gain is
-    underrated, since parts trained without some of the samples know less than those that are kept: an estimate of no
-    gain is not held against the mixture.
+    A threshold is allowed if at it, and at every higher one, the generic loss is within the budget with the confidence
+    asked for; the lowest one allowed is taken. Since they are tried from the highest down, and none after the first
+    that fails, each may be tried at the full level (fixed-sequence testing: Angelopoulos et al., "Learn then test",
+    arXiv 2110.01052, section 2.3).
+
+    Of the user's held-out samples more must then turn right than wrong. Where they are too few to tell, the mixture is
+    taken on trust, unless the labels do not seem to be those of the images: see `RECOGNIZED`.
 
     Parameters
     ----------
     generic : Trial
-        The retention set's held-out half.
+        The retention set's held-out part.
     user : Trial or None
         The user's samples, each as parts trained without it see it.
     budget : float in [0, 1]
         The generic accuracy that may be lost.
+    confidence : float in [0.5, 1)
+        One-sided, over draws of other generic samples; 0.5 asks only that the held-out ones keep to the budget.
+    recognized : float in [0, 1]
+        The share of the user's samples that the global expert reads as labelled.
     """
-    threshold, loss = float(THRESHOLDS[-1]), 0.0
-    if -generic.gain(threshold) > budget + 1e-9:  # a gate that is sure of the wrong inputs
-        return Verdict(False, threshold, 0.0, None)
-    for candidate in THRESHOLDS[::-1]:
-        found = -generic.gain(float(candidate))
-        if found > budget + 1e-9:
+    threshold, lost, gained, shown = math.nan, 0, 0, 0.0
+    n = len(generic.labels)
+    for candidate in map(float, THRESHOLDS[::-1]):
+        wrong, right = generic.turned(candidate)
+        found = confidence_within(wrong, right, n, budget)
+        if found < confidence - 1e-9:
             break
-        threshold, loss = float(candidate), found
-    if user is None or len(user.labels) < ENOUGH:
-        return Verdict(True, threshold, loss, None)
-    gain = user.gain(threshold)
-    return Verdict(gain >= 0, threshold, loss if gain >= 0 else 0.0, gain)
+        threshold, lost, gained, shown = candidate, wrong, right, found
+    if math.isnan(threshold):  # a gate that is sure of the wrong inputs, or a retention set too small for the budget
+        return Verdict(False, float(THRESHOLDS[-1]), 0.0, None)
+    accepted, gain, wanted = recognized >= RECOGNIZED, None, None
+    if user is not None and len(user.labels) >= ENOUGH:
+        wrong, right = user.turned(threshold)
+        gain = (right - wrong) / len(user.labels)
+        accepted = right > wrong and (accepted or sign_test(wrong, right) >= CERTAIN)
+        wanted = None if accepted or recognized < RECOGNIZED else samples_wanted(wrong, right, len(user.labels))
+    return Verdict(accepted, threshold, (lost - gained) / n if accepted else 0.0, gain, shown, wanted)
+
+
+def confidence_within(wrong: int, right: int, n: int, budget: float) -> float:
+    """Return the confidence that accuracy falls by less than a budget, of n paired answers some of which turned.
+
+    One less the p-value of Tango's score test ("Equivalence test and confidence interval for the difference in
+    proportions for the paired-sample design", Statistics in Medicine 17, 1998, section 2) of the hypothesis that it
+    falls by the budget or more.
+
+    Parameters
+    ----------
+    wrong, right : int
+        How many answers turned wrong, and right.
+    n : int
+    budget : float in [0, 1]
+    """
+    # The share of answers that turn right is estimated under the hypothesis that `budget` more turn wrong.
+    slope = (2 * n - wrong + right) * budget - wrong - right
+    share = (math.sqrt(slope**2 + 8 * n * right * budget * (1 - budget)) - slope) / (4 * n)
+    variance = n * (2 * share + budget * (1 - budget))
+    excess = n * budget - (wrong - right)
+    if variance <= 0:
+        return 0.5 if excess <= 0 else 1.0
+    return 0.5 * math.erfc(-excess / math.sqrt(2 * variance))
+
+
+def sign_test(wrong: int, right: int) -> float:
+    """Return the confidence that right answers are the likelier of those that turn (the sign test, one-sided)."""
+    turned = wrong + right
+    return sum(math.comb(turned, k) for k in range(right)) / 2**turned
+
+
+def samples_wanted(wrong: int, right: int, n: int) -> int | None:
+    """Return how many more samples it would take to see a gain, if the next ones are as those of now.
+
+    Of those that turn right one more is assumed, among two more samples (Laplace's rule of succession): a user of whom
+    nothing was misread so far may still be misread one day. Enough are wanted for two more to turn right than wrong.
+
+    Returns
+    -------
+    int or None
+        None if more are expected to turn wrong than right.
+    """
+    rate = (right + 1) / (n + 2) - wrong / n
+    return None if rate <= 0 else max(1, math.ceil(2 / rate) - n)

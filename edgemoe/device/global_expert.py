@@ -113,19 +113,15 @@ class GlobalExpert:
         return Standardizer.of(self.retention, self.metadata["feature_map"])
 
     @cached_property
-    def _retained(self) -> Taps:
-        return self.retention.taps()
-
-    @cached_property
     def generic(self) -> Taps:
-        """The retention set's training half: what the gate is trained against."""
-        return self._retained[: len(self.retention) // 2]
+        """The retention set's first part: what the gate is trained against."""
+        return self.retention.taps(self.retention.training)
 
     @cached_property
     def held_out(self) -> tuple[Taps, npt.NDArray[np.int64]]:
-        """The retention set's held-out half, and its class indices: what the mixture is tried on."""
-        half = len(self.retention) // 2
-        return self._retained[half:], self.retention.labels[half:].astype(np.int64)
+        """The retention set's held-out part, and its class indices: what the mixture is tried on."""
+        rows = self.retention.held_out
+        return self.retention.taps(rows), self.retention.labels[rows].astype(np.int64)
 
     def predict_proba(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return probabilities ``(n, C)`` float32 in the order of `classes`."""

@@ -1,7 +1,7 @@
 """The retention set: quantized features of generic samples, shipped with a global expert.
 
-The gate is trained against its first half, and the mixture is tried on its second, held-out half. It holds what the
-device side reads of the samples, as integers of 8 bits or fewer; no image can be read back from it as such.
+The gate is trained against its first quarter, and the mixture is tried on the rest, the held-out part. It holds what
+the device side reads of the samples, as integers of 8 bits or fewer; no image can be read back from it as such.
 """
 
 from dataclasses import dataclass
@@ -54,10 +54,24 @@ class RetentionSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def taps(self) -> Taps:
+    @property
+    def training(self) -> slice:
+        """The rows that the gate is trained against.
+
+        A quarter: gates trained against 500, 750 and 1,000 samples differed little on writers_small.npz, while the
+        acceptance test shows more with every sample that it has.
+        """
+        return slice(0, len(self) // 4)
+
+    @property
+    def held_out(self) -> slice:
+        """The rows that the mixture is tried on."""
+        return slice(len(self) // 4, len(self))
+
+    def taps(self, rows: slice = slice(None)) -> Taps:
         """Return the values: those that the global expert computed, as closely as the codes keep them."""
         values = {
-            tap: np.float32(self.scales[tap]) * (codes.astype(np.float32) - self.zeros[tap])
+            tap: np.float32(self.scales[tap]) * (codes[rows].astype(np.float32) - self.zeros[tap])
             for tap, codes in self.codes.items()
         }
         return Taps(**values)

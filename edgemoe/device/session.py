@@ -1,12 +1,13 @@
 """Sessions: the gate remembers who wrote the inputs before."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from edgemoe.device.gate import CLOSED
+from edgemoe.device.gate import weigh
 from edgemoe.device.retention import Taps
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 SWITCH = 1 / 20  # probability that the next input is another person's: runs of 20 on average
-EVIDENCE = 3.0  # log-odds that one input may add to a session's memory, so that no outlier flips it
+EVIDENCE = 4.0  # log-odds that one input may add to a session's memory, so that no outlier flips it
 
 
 class Session:
@@ -40,15 +41,20 @@ class Session:
 
     def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
         mixture = self._mixture
-        profile = mixture._fitted()
-        if not profile.verdict.accepted:
+        verdict = mixture._fitted().verdict
+        if not verdict.accepted:
             return np.zeros(len(taps), np.float32)
-        odds = profile.gate.log_odds(mixture.ge.standardizer.gate_inputs(taps))
-        return np.array(list(self._filter(odds)), np.float32)
+        odds = mixture.profile.gate.log_odds(mixture.ge.standardizer.gate_inputs(taps))
+        return weigh(np.array(list(self._filter(odds)), np.float32), verdict.threshold)
 
     def _filter(self, odds: npt.NDArray[np.float32]) -> Iterator[float]:
+        """Yield the log-odds that the person is the user, all inputs so far considered.
+
+        The acceptance test's threshold is no evidence about the person. It says how sure one has to be before the local
+        expert is asked, so it is taken off what the memory says, and never goes into it.
+        """
         for value in odds:
             before = self._user * (1 - SWITCH) + (1 - self._user) * SWITCH
-            evidence = float(np.clip(value, -EVIDENCE, EVIDENCE))
-            self._user = 1 / (1 + (1 - before) / before * np.exp(-evidence))
-            yield self._user if self._user >= CLOSED else 0.0
+            now = math.log(before / (1 - before)) + float(np.clip(value, -EVIDENCE, EVIDENCE))
+            self._user = 1 / (1 + math.exp(-now))
+            yield now
