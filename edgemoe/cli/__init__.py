@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgemoe import __version__
-from edgemoe.cli import account, data, demo, evaluate, personalize, predict, prune, train_global
+from edgemoe.cli import account, benchmark, data, demo, evaluate, personalize, predict, prune, train_global
 from edgemoe.errors import EdgemoeError
 
 __all__ = ["app", "main"]
@@ -40,6 +40,7 @@ app.command("demo")(demo.demo)
 app.command("personalize")(personalize.personalize)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)
 app.command("account")(account.account)
 app.command("train-global")(train_global.train_global)
 app.command("prune")(prune.prune)
