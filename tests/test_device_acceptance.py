@@ -222,6 +222,16 @@ def test_it_accepts_what_the_user_gains():
     assert verdict.user_gain == pytest.approx(5 / ENOUGH)
 
 
+def test_a_gain_within_sessions_is_enough_but_no_loss_outside_them():
+    generic = trial((9, True, False, 3.0), (2991, True, True, -3.0))  # raises the threshold above 2
+    gains = (ENOUGH, True, True, 0.0), (3, False, True, 2.0)
+    verdict = accept(generic, trial(*gains), 0.002)
+    assert verdict.threshold > 2
+    assert verdict.user_gain == 0  # as they come, nothing turns
+    assert verdict.accepted
+    assert not accept(generic, trial(*gains, (1, True, False, 9.0)), 0.002).accepted
+
+
 def test_a_few_user_samples_are_no_evidence():
     user = trial((ENOUGH - 1, True, False, 5.0))
     assert accept(NO_LOSS, user, 0.002) == accept(NO_LOSS, None, 0.002)
@@ -248,6 +258,6 @@ def test_generic_accuracy_never_falls_by_more_than_the_budget(seed, budget, know
         assert verdict.generic_loss == pytest.approx(loss, abs=1e-9)
         if user is not None:
             assert verdict.user_gain == pytest.approx(direct_gain(user, verdict.threshold), abs=1e-9)
-            assert verdict.user_gain > 0
+            assert verdict.user_gain >= 0
     else:
         assert verdict.generic_loss == 0

@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from edgemoe.device.gate import weigh
 from edgemoe.device.global_expert import softmax
+from edgemoe.device.session import SWITCH
 
 __all__ = ["Trial", "Verdict", "accept", "blend", "confidence_within"]
 
 ENOUGH = 20  # user samples from which on the user side is judged too; below, chance alone decides
 RECOGNIZED = 0.2  # the least share of his samples that an expert reads of any writer; the worst of 160 real ones: 0.45
 CERTAIN = 0.99  # confidence in the user's gain that is asked for where fewer are recognized
+REMEMBERED = math.log((1 - SWITCH) / SWITCH)  # log-odds that a session adds once it is sure of the user
 THRESHOLDS = np.arange(0, 12.25, 0.25, dtype=np.float32)
 """Log-odds, from the gate's own even odds to what no input reaches, in steps far finer than its error."""
 
@@ -120,8 +122,9 @@ def accept(
     that fails, each may be tried at the full level (fixed-sequence testing: Angelopoulos et al., "Learn then test",
     arXiv 2110.01052, section 2.3).
 
-    Of the user's held-out samples more must then turn right than wrong. Where they are too few to tell, the mixture is
-    taken on trust, unless the labels do not seem to be those of the images: see `RECOGNIZED`.
+    Of the user's held-out samples more must then turn right than wrong, as they come or at least within a session, where
+    the gate knows who wrote the ones before; and as they come no more may turn wrong than right. Where they are too few
+    to tell, the mixture is taken on trust, unless the labels do not seem to be those of the images: see `RECOGNIZED`.
 
     Parameters
     ----------
@@ -150,6 +153,8 @@ def accept(
     if user is not None and len(user.labels) >= ENOUGH:
         wrong, right = user.turned(threshold)
         gain = (right - wrong) / len(user.labels)
+        if gain == 0:
+            wrong, right = user.turned(max(threshold - REMEMBERED, float(THRESHOLDS[0])))
         accepted = right > wrong and (accepted or sign_test(wrong, right) >= CERTAIN)
         wanted = None if accepted or recognized < RECOGNIZED else samples_wanted(wrong, right, len(user.labels))
     return Verdict(accepted, threshold, (lost - gained) / n if accepted else 0.0, gain, shown, wanted)
