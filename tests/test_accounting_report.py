@@ -34,14 +34,28 @@ def test_overheads_are_fractions_of_the_global_expert() -> None:
     assert report["overhead"]["bytes"] == 150 / 6057
     assert report["overhead"]["macs"] == 120 / 122_700
     added = energy.energy_nj(LOCAL, near) + energy.energy_nj(GATE, near)
-    assert report["overhead"]["energy"] == pytest.approx(added / energy.energy_nj(GLOBAL.total(), near))
+    assert report["overhead"]["energy_stored"] == pytest.approx(added / energy.energy_nj(GLOBAL.total(), near))
+
+
+def test_a_profile_in_working_memory_is_read_at_that_memorys_cost() -> None:
+    report, energy = overhead(GLOBAL, LOCAL, GATE), load_energy_model()
+    saved = (120 + 30) * (energy.byte_pj["1 MB"] - energy.byte_pj["32 KB"]) / 1000  # nJ
+    shares, whole = report["overhead"], report["global"]["energy_nj"]
+    assert shares["energy_stored"] - shares["energy"] == pytest.approx(saved / whole)
+    assert report["local"]["energy_nj"] + report["gate"]["energy_nj"] == pytest.approx(shares["energy"] * whole)
+
+
+def test_a_profile_that_leaves_no_room_moves_the_working_memory() -> None:
+    tight = GraphCost("net.onnx", LAYERS, (), 9000, 32 * 1024 - 100)
+    assert overhead(tight)["levels"]["activations"] == "32 KB"
+    assert overhead(tight, LOCAL, GATE)["levels"]["activations"] == "1 MB"
 
 
 def test_the_record_has_the_promised_fields_and_is_json() -> None:
     report = json.loads(json.dumps(overhead(GLOBAL, LOCAL, GATE), allow_nan=False))
     for part in ("global", "local", "gate"):
         assert {"parameters", "bytes", "macs", "energy_nj"} <= set(report[part])
-    assert set(report["overhead"]) == {"bytes", "macs", "energy"}
+    assert set(report["overhead"]) == {"bytes", "macs", "energy", "energy_stored"}
     assert (report["global"]["bytes"], report["global"]["file_bytes"]) == (6057, 9000)
     assert report["model"] == "horowitz45"
     assert [layer["name"] for layer in report["layers"]] == ["conv[1]", "fc", "head"]
@@ -103,5 +117,5 @@ def test_what_is_unknown_is_printed_with_its_reason() -> None:
 
 def test_a_graph_of_nothing_countable_has_no_fractions() -> None:
     report = overhead(GraphCost("net.onnx", (), (), 10, 0), LOCAL, GATE)
-    assert report["overhead"] == {"bytes": None, "macs": None, "energy": None}
+    assert report["overhead"] == dict.fromkeys(("bytes", "macs", "energy", "energy_stored"))
     assert "for ratios only" in printed(report)

@@ -11,8 +11,9 @@ fig. 1.1.9:
   addition into the accumulator, at up to 16 bits two fp16 operations, at up to 32 bits two fp32 operations.
 - Weights are read from the memory that holds all weights of the device: the 1 MB level, or DRAM (the middle
   of its range) if they are more than that. A small network beside a large one lies in the same memory.
-- Activations are read and written in the smallest of the 32 KB level, the 1 MB level and DRAM that holds the
-  peak of the activations alive at once.
+- Activations are read and written in the working memory: the smallest of the 32 KB level, the 1 MB level and
+  DRAM that holds the peak of the activations alive at once, and the profile. A profile is made and changed on
+  the device, so that it lies there while the device is in use, and is copied once when it is switched on.
 - An access moves 64 bits, and all of them are of use.
 """
 
@@ -71,14 +72,14 @@ class EnergyModel:
     capacity: Mapping[str, float]
     board_factor: tuple[float, float]
 
-    def levels(self, weight_bytes: int, peak_activation_bytes: int) -> MemoryLevels:
-        """Choose the memory levels of a device that holds so many weights and activations (both in bytes)."""
+    def levels(self, weight_bytes: int, working_bytes: int) -> MemoryLevels:
+        """Choose the memory levels of a device that stores so many weights and works on so much (both in bytes)."""
 
         def smallest(size: int, names: list[str]) -> str:
             return next(name for name in names if size <= self.capacity[name])
 
         names = list(self.capacity)
-        return MemoryLevels(smallest(weight_bytes, names[1:]), smallest(peak_activation_bytes, names))
+        return MemoryLevels(smallest(weight_bytes, names[1:]), smallest(working_bytes, names))
 
     def mac_pj(self, bits: int) -> float:
         """Energy of one MAC in pJ whose wider operand has so many bits.

@@ -41,7 +41,9 @@ def overhead(
         - "global", "local", "gate": parameters, bytes, macs, traffic in bytes and energy_nj of each part;
           None for a part not given.
         - "overhead": bytes, macs and energy of local expert plus gate as fractions of the global expert, for
-          an input that is routed to the local expert; None where the global expert counts nothing.
+          an input that is routed to the local expert; None where the global expert counts nothing. "energy"
+          is that of a profile in working memory, where the device trains and changes it; "energy_stored"
+          that of one that is read where the global expert's weights are stored, at each inference.
         - "routing": expected macs and energy_nj of the whole mixture against the share of inputs that are
           routed. The global expert and the gate see every input.
         - "layers": the global expert's, with energy_nj; "unknown": what could not be counted.
@@ -51,17 +53,25 @@ def overhead(
     model = model or load_energy_model()
     parts = {"global": global_cost.total(), "local": local, "gate": gate}
     stored = sum(part.bytes for part in parts.values() if part)
-    levels = model.levels(stored, global_cost.peak_activation_bytes)
-    report: dict[str, Any] = {n: part and _part(part, model, levels) for n, part in parts.items()}
+    working = sum(part.bytes for part in (local, gate) if part)
+    levels = model.levels(stored, global_cost.peak_activation_bytes + working)
+    near = MemoryLevels(weights=levels.activations, activations=levels.activations)
+    report: dict[str, Any] = {
+        name: part and _part(part, model, levels if name == "global" else near) for name, part in parts.items()
+    }
     report["global"] |= {
         "file_bytes": global_cost.file_bytes,
         "peak_activation_bytes": global_cost.peak_activation_bytes,
     }
     report["overhead"], report["routing"] = None, []
     if local is not None and gate is not None:
-        whole, added = report["global"], _part(local + gate, model, levels)
-        keys = {"bytes": "bytes", "macs": "macs", "energy": "energy_nj"}
-        report["overhead"] = {name: added[key] / whole[key] if whole[key] else None for name, key in keys.items()}
+        whole, added = report["global"], _part(local + gate, model, near)
+        added["energy_stored_nj"] = model.energy_nj(local + gate, levels)
+        shares = {"bytes": "bytes", "macs": "macs", "energy": "energy_nj", "energy_stored": "energy_nj"}
+        report["overhead"] = {
+            name: added["energy_stored_nj" if name == "energy_stored" else key] / whole[key] if whole[key] else None
+            for name, key in shares.items()
+        }
         report["routing"] = [
             {"rate": rate}
             | {k: whole[k] + report["gate"][k] + rate * report["local"][k] for k in ("macs", "energy_nj")}
@@ -103,7 +113,8 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         f"its activations take {whole['peak_activation_bytes']:,} bytes at most."
     )
     if report["overhead"]:
-        shares = [f"{name} {value:.2%}" for name, value in report["overhead"].items() if value is not None]
+        names = {"bytes": "bytes", "macs": "macs", "energy": "energy", "energy_stored": "energy if read from storage"}
+        shares = [f"{names[key]} {value:.2%}" for key, value in report["overhead"].items() if value is not None]
         console.print(f"Local expert and gate on top of the global expert: {', '.join(shares)}.")
         routing = Table(title="Cost against routing rate")
         for heading in ("routed", "MACs", "energy nJ"):
@@ -114,7 +125,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     times, board = report["board_factor"], report["board_nj"]
     console.print(
         f"Energies after {report['model']}, for ratios only: weights in {report['levels']['weights']}, "
-        f"activations in {report['levels']['activations']}. Real boards spend {times[0]:,.0f} to "
+        f"activations and profile in {report['levels']['activations']}. Real boards spend {times[0]:,.0f} to "
         f"{times[1]:,.0f} times as much for each MAC, {board[0] / 1e6:,.2g} to {board[1] / 1e6:,.2g} mJ for "
         "those of the global expert."
     )

@@ -43,7 +43,9 @@ class Trial:
     labels: npt.NDArray[np.int64]
 
     @cached_property
-    def _changeable(self) -> tuple[npt.NDArray[np.float32], ...]:
+    def _changeable(
+        self,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """What the gate may open for at the lowest threshold: both experts' probabilities, log-odds and labels.
 
         Of other people's samples these are few; the others are answered by the global expert alone, whatever happens.
@@ -187,7 +189,7 @@ def confidence_within(wrong: int, right: int, n: int, budget: float) -> float:
 def sign_test(wrong: int, right: int) -> float:
     """Return the confidence that right answers are the likelier of those that turn (the sign test, one-sided)."""
     turned = wrong + right
-    return sum(math.comb(turned, k) for k in range(right)) / 2**turned
+    return math.fsum(math.comb(turned, k) / 2**turned for k in range(right))
 
 
 def samples_wanted(wrong: int, right: int, n: int) -> int | None:
