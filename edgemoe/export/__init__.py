@@ -1,0 +1,1 @@
+"""What leaves edgemoe for other runtimes."""

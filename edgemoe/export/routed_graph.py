@@ -1,0 +1,223 @@
+"""The whole mixture as one ONNX graph: the frozen global expert, and behind it gate and local expert in a few nodes.
+
+Gate and local expert are linear in the convolution features: centring, scaling and pooling are folded into one matrix
+of C + 1 columns, the last one the gate's. In so small a network a node costs more than its arithmetic, so this is one
+``Gemm``: in int8 on the global expert's own integers where no weight is lost by it, or else in float32.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.device.bundle import TAPS
+from edgemoe.device.gate import CLOSED
+from edgemoe.device.mixture import MixtureOfExperts
+from edgemoe.device.standardize import pool
+from edgemoe.errors import EdgemoeError
+from edgemoe.files import write_atomic
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+__all__ = ["routed_graph", "write_routed_graph"]
+
+LARGEST = 64
+"""Of an int8 weight: two products with uint8 then fit the int16 sums of processors without VNNI (255 x 64 x 2 < 2**15;
+onnxruntime's documentation of `reduce_range`)."""
+ROUNDING = 2e-5  # of a bias kept as an integer, in log-odds; no probability moves by more than half of it
+SHIFTS = 1000  # constants tried, in [0, 1]
+TINY = 1e-5  # the scale of weights that are all 0
+LOGITS, FEATURES = TAPS
+SHARED = {*TAPS, "probabilities", "gate"}  # names that are known outside of the mixture's own nodes
+
+
+def write_routed_graph(path: str | os.PathLike[str], moe: MixtureOfExperts) -> None:
+    """Write `routed_graph` atomically."""
+    write_atomic(path, routed_graph(moe))
+
+
+def routed_graph(moe: MixtureOfExperts) -> bytes:
+    """Return a mixture as one ONNX graph, opset 17, of standard operators.
+
+    It reads ``image`` ``(n, 1, 28, 28)`` float32 in [0, 1], ink 1 on 0, and gives ``probabilities`` ``(n, C)`` float32
+    and ``gate`` ``(n,)`` float32 in [0, 1], the local expert's weight: what `MixtureOfExperts.explain` says, to 1e-5.
+    The global expert's nodes and weights are in it unchanged. Where the profile was declined, the gate is 0 and the
+    global expert alone answers. The graph's metadata holds ``classes``, the columns' characters in order, and
+    ``fingerprint``, the global expert's, in hexadecimal.
+
+    Raises
+    ------
+    EdgemoeError
+        If the package onnx is not installed, the mixture is not fitted, or its profile teaches symbols that the global
+        expert does not have.
+    """
+    try:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError as error:
+        raise EdgemoeError("export onnx: needs the package onnx (pip install 'edgemoe[export]')") from error
+
+    profile = moe._fitted()
+    count = len(moe.classes_)
+    if count != len(moe.ge.classes):
+        raise EdgemoeError("export onnx: the profile teaches symbols of its own, which a routed graph cannot hold yet")
+    model = onnx.load_from_string(moe.ge.graph)
+    graph = model.graph
+    nodes, weights = _declined() if not profile.verdict.accepted else _routed(moe, _features_scale(model))
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [name if name in SHARED else f"mixture.{name}" for name in names]
+    graph.node.extend(nodes)
+    graph.initializer.extend(numpy_helper.from_array(array, f"mixture.{name}") for name, array in weights.items())
+    graph.name = "mixture of experts"
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", count]))
+    graph.output.append(helper.make_tensor_value_info("gate", TensorProto.FLOAT, ["n"]))
+    model.producer_name = "edgemoe"
+    helper.set_model_props(model, {"classes": moe.ge.classes, "fingerprint": moe.ge.fingerprint.hex()})
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Corrections and the gate's log-odds, less its threshold, as a linear function of the features.
+
+    Attributes
+    ----------
+    codes : ndarray of int64, shape (F, C + 1)
+    scales : ndarray of float64, shape (C + 1,), above 0
+        Weight = scale x code.
+    bias : ndarray of float64, shape (C + 1,)
+    """
+
+    codes: npt.NDArray[np.int64]
+    scales: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+
+def _fold(moe: MixtureOfExperts) -> _Linear:
+    """Fold centring, scaling and pooling into the weights."""
+    profile, standardizer = moe.profile, moe.ge.standardizer
+    local, gate = profile.local.weights, profile.gate.weights
+    means = pool(np.eye(len(standardizer.feature_mean), dtype=np.float32), standardizer.feature_map)
+    size = round(1 / float(means.max()))  # features in a quarter: all quarters have as many
+    local_scales = local.scales.astype(np.float64)
+    gate_scales = gate.scales.astype(np.float64) / standardizer.feature_scale
+    local_codes = (means > 0).astype(np.int64) @ local.codes[:, :-1].T.astype(np.int64)
+    centre = local.codes[:, :-1] @ standardizer.pooled_mean.astype(np.float64) / standardizer.pooled_scale
+    local_bias = local_scales * (local.codes[:, -1] - centre)
+    gate_bias = profile.gate.bias - profile.verdict.threshold
+    gate_bias -= gate_scales[0] * (gate.codes[0] @ standardizer.feature_mean.astype(np.float64))
+    codes = np.concatenate([local_codes, gate.codes.T.astype(np.int64)], axis=1)
+    scales = np.concatenate([local_scales / (size * standardizer.pooled_scale), gate_scales])
+    # A class without corrections keeps a bias that can be moved.
+    return _Linear(
+        codes * np.sign(scales).astype(np.int64),
+        np.where(scales, np.abs(scales), TINY),
+        np.append(local_bias, gate_bias),
+    )
+
+
+def _features_scale(model: "ModelProto") -> float | None:
+    """Return the step of the integers that the features are kept in, None if the graph keeps them as floats."""
+    from onnx import numpy_helper
+
+    for node in model.graph.node:
+        if node.output[0] == FEATURES and node.op_type == "DequantizeLinear":
+            for tensor in model.graph.initializer:
+                if tensor.name == node.input[1]:
+                    return float(numpy_helper.to_array(tensor))
+    return None
+
+
+def _routed(moe: MixtureOfExperts, features_scale: float | None) -> "tuple[list[NodeProto], dict[str, Any]]":
+    """Return the nodes of gate, local expert and mixing, and their constants."""
+    from onnx import helper
+
+    make = helper.make_node
+    count = len(moe.ge.classes)
+    nodes, weights = _gemm(_fold(moe), features_scale)
+    weights["sizes"] = np.array([count, 1], np.int64)
+    weights["columns"] = np.array([1], np.int64)
+    nodes += [
+        make("Split", ["linear", "sizes"], ["correction", "log_odds"], axis=1),
+        make("Sigmoid", ["log_odds"], ["odds_weight"]),
+        # `weigh` keeps a weight of exactly CLOSED, ThresholdedRelu only what is above its alpha.
+        make(
+            "ThresholdedRelu", ["odds_weight"], ["weight"], alpha=float(np.nextafter(np.float32(CLOSED), np.float32(0)))
+        ),
+        make("Add", [LOGITS, "correction"], ["local_logits"]),
+        make("Softmax", [LOGITS], ["global_probabilities"], axis=1),
+        make("Softmax", ["local_logits"], ["local_probabilities"], axis=1),
+        # Where the weight is 0 this is the global expert's answer to the last bit.
+        make("Sub", ["local_probabilities", "global_probabilities"], ["difference"]),
+        make("Mul", ["difference", "weight"], ["change"]),
+        make("Add", ["global_probabilities", "change"], ["probabilities"]),
+        make("Squeeze", ["weight", "columns"], ["gate"]),
+    ]
+    return nodes, weights
+
+
+def _gemm(linear: _Linear, features_scale: float | None) -> "tuple[list[NodeProto], dict[str, Any]]":
+    """Return the one matrix product."""
+    from onnx import helper
+
+    whole = None if features_scale is None else _whole(linear, features_scale)
+    if whole is not None:
+        codes, scales, steps, bias = whole
+        weights: dict[str, Any] = {
+            "codes": codes, "scales": scales, "zeros": np.zeros(len(scales), np.int8),
+            "bias_codes": bias, "steps": steps, "bias_zeros": np.zeros(len(scales), np.int32),
+        }  # fmt: skip
+        return [
+            helper.make_node("DequantizeLinear", ["codes", "scales", "zeros"], ["weights"], axis=1),
+            helper.make_node("DequantizeLinear", ["bias_codes", "steps", "bias_zeros"], ["bias"], axis=0),
+            helper.make_node("Gemm", [FEATURES, "weights", "bias"], ["linear"]),
+        ], weights
+    weights = {"weights": (linear.codes * linear.scales).astype(np.float32), "bias": linear.bias.astype(np.float32)}
+    return [helper.make_node("Gemm", [FEATURES, "weights", "bias"], ["linear"])], weights
+
+
+def _whole(linear: _Linear, features_scale: float) -> tuple[npt.NDArray[Any], ...] | None:
+    """Return int8 codes, their scales, the steps of the sums and the int32 bias; None if these would lose anything.
+
+    The bias has to be a multiple of the features' step times the weights' scale. Two freedoms bring it close to one: a
+    whole factor may be moved from a column's scale into its codes, and a constant may be added to all corrections,
+    which no softmax sees. Of `SHIFTS` constants, the one that leaves the least rounding is taken.
+    """
+    room = LARGEST // np.maximum(np.abs(linear.codes).max(axis=0), 1)
+    if room.min() < 1:
+        return None
+    factors = np.arange(1, room.max() + 1)[:, None]
+    scales = (linear.scales / factors).astype(np.float32)
+    steps = scales * np.float32(features_scale)
+    columns = np.arange(len(room))
+    least, found = np.inf, None
+    for shift in np.linspace(0, 1, SHIFTS):
+        wanted = linear.bias + shift * (columns < len(columns) - 1)
+        bias = np.rint(wanted / steps)
+        rounding = np.where((factors <= room) & (np.abs(bias) < 2**30), np.abs(bias * steps - wanted), np.inf)
+        at = rounding.argmin(axis=0), columns
+        if rounding[at].max() < least:
+            least, found = rounding[at].max(), (at, bias[at])
+    if found is None or least > ROUNDING:
+        return None
+    at, bias = found
+    return (linear.codes * factors[at[0], 0]).astype(np.int8), scales[at], steps[at], bias.astype(np.int32)
+
+
+def _declined() -> "tuple[list[NodeProto], dict[str, Any]]":
+    """Return the global expert's answer and a gate of 0."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Softmax", [LOGITS], ["probabilities"], axis=1),
+        helper.make_node("ReduceSum", ["probabilities", "columns"], ["ones"], keepdims=0),
+        helper.make_node("Mul", ["ones", "zero"], ["gate"]),
+    ]
+    return nodes, {"columns": np.array([1], np.int64), "zero": np.float32(0)}
