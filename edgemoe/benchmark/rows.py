@@ -67,9 +67,8 @@ class Rows:
 
     def _read(self, lines: list[str], settings: dict[str, Any]) -> None:
         try:
-            kept, *rows = (json.loads(line) for line in lines)
-            kept = kept["settings"]
-            for row in rows:
+            kept = dict(json.loads(lines[0])["settings"])
+            for row in map(json.loads, lines[1:]):
                 if "cost" in row:
                     self.costs[row["method"]] = row["cost"]
                 else:

@@ -37,8 +37,8 @@ def measure_task(
     dict
         ``writer``, ``draw``, ``learnt`` and ``tested`` (samples of the user), ``stream`` (the global expert's figures
         on the stream) and ``methods``. Of each method: for each source its accuracy and the global expert's on the same
-        inputs (``user``, ``user_global``, ...), ``bytes``, ``macs``, ``seconds`` (of the fit), ``answer_seconds``, ``accepted``
-        (None if there is no acceptance test) and ``stream``.
+        inputs (``user``, ``user_global``, ...), ``bytes``, ``macs``, ``seconds`` (of the processor, for the fit),
+        ``answer_seconds`` (for all it was asked about), ``accepted`` (None if there is no acceptance test), ``stream``.
     """
     sets = draw_sets(data, task, shots)
     stream = draw_stream([len(samples) for samples in sets.asked], task.seed)
@@ -48,9 +48,9 @@ def measure_task(
     found: dict[str, Any] = {}
     with one_thread(), threadpool_limits(1):
         for name, method in methods.items():
-            started = time.perf_counter()
+            started = time.process_time()
             adapted = method(ge, sets.support, task.seed)
-            fitted = time.perf_counter()
+            fitted = time.process_time()
             if name in sequential:
                 figures = stream_figures(stream, adapted.predict(inputs) == inputs.labels)
                 before, after = _accuracies(known_stream), _accuracies(figures)
@@ -58,7 +58,7 @@ def measure_task(
                 right = [adapted.predict(samples) == samples.labels for samples in sets.asked]
                 figures = stream_figures(stream, stream.pick(right))
                 before, after = _means(known), _means(right)
-            answered = time.perf_counter()
+            answered = time.process_time()
             found[name] = {
                 **after,
                 **{f"{source}_global": value for source, value in before.items()},
