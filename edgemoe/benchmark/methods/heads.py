@@ -79,7 +79,7 @@ class Head:
 
 
 def fit_linear_probe(
-    ge: GlobalExpert, user: Characters, seed: int, *, features: str = "pooled", decay: float = 1.0, steps: int = 300
+    ge: GlobalExpert, user: Characters, seed: int, *, features: str = "hidden", decay: float = 0.01, steps: int = 50
 ) -> Head:
     """Train a fresh softmax layer on frozen features, to answer in place of the global expert.
 
@@ -93,7 +93,7 @@ def fit_linear_probe(
     return Head(ge, features, weights, classes, macs=weights.size - len(weights))
 
 
-def fit_last_layer(ge: GlobalExpert, user: Characters, seed: int, *, decay: float = 1.0, steps: int = 100) -> Head:
+def fit_last_layer(ge: GlobalExpert, user: Characters, seed: int, *, decay: float = 1.0, steps: int = 300) -> Head:
     """Fine-tune the global expert's last layer from its shipped weights; it replaces them, at no further MACs.
 
     The parameters were chosen on writers_small.npz by edgemoe.benchmark.tune.

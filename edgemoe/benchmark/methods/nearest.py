@@ -60,7 +60,7 @@ class NearestMean(Stored):
 
 
 def fit_nearest_mean(
-    ge: GlobalExpert, user: Characters, seed: int, *, features: str = "pooled", unit: bool = False
+    ge: GlobalExpert, user: Characters, seed: int, *, features: str = "hidden", unit: bool = True
 ) -> NearestMean:
     """Answer with the class whose mean over the user's samples is nearest; a class without samples is never answered.
 
@@ -86,9 +86,10 @@ class KNNPer(Stored):
         """Return class indices ``(n,)``."""
         squares = self.distances(characters)
         nearest = np.argpartition(squares, self.neighbours - 1, axis=1)[:, : self.neighbours]
-        far = np.sqrt(np.take_along_axis(squares, nearest, axis=1) / self.points.shape[1])
+        far = np.sqrt(np.take_along_axis(squares, nearest, axis=1))
         votes = np.zeros_like(characters.taps.logits)
-        np.add.at(votes, (np.arange(len(votes))[:, None], self.labels[nearest]), softmax(-far / np.float32(self.width)))
+        weights = softmax((-far / self.width).astype(np.float32))
+        np.add.at(votes, (np.arange(len(votes))[:, None], self.labels[nearest]), weights)
         mixture = (1 - self.share) * softmax(characters.taps.logits) + self.share * votes
         answers: npt.NDArray[np.int64] = mixture.argmax(axis=1)
         return answers
@@ -109,8 +110,9 @@ def fit_knn_per(
 
     Marfoq, Neglia, Vidal, Kameni, "Personalized federated learning through local memorization", arXiv 2111.09360
     (2022), section 3: ``share * kNN + (1 - share) * global``, where a neighbour's vote falls exponentially with its
-    distance (here the root mean square over the features, in units of `width`). The parameters were chosen on
-    writers_small.npz by edgemoe.benchmark.tune, one set for all writers.
+    distance, here in units of `width` times the samples' root mean square distance from their mean. The parameters were
+    chosen on writers_small.npz by edgemoe.benchmark.tune, one set for all writers.
     """
-    kept = min(neighbours, len(user))
-    return KNNPer(ge, features, unit, read(ge, user, features, unit), user.labels, kept, width, share)
+    points = read(ge, user, features, unit)
+    spread = float(np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    return KNNPer(ge, features, unit, points, user.labels, min(neighbours, len(user)), width * max(spread, 1e-9), share)
