@@ -153,7 +153,8 @@ def test_the_trial_on_the_held_out_half_is_the_forward_pass(ge, profile):
     assert np.array_equal(trial.logits, taps.logits)
     np.testing.assert_allclose(trial.correction, profile.local.correct(scale.local_inputs(taps)), atol=1e-6)
     np.testing.assert_allclose(trial.log_odds, profile.gate.log_odds(scale.gate_inputs(taps)), atol=1e-6)
-    assert -trial.gain(profile.verdict.threshold) == pytest.approx(profile.verdict.generic_loss)
+    wrong, right = trial.turned(profile.verdict.threshold)
+    assert (wrong - right) / len(labels) == pytest.approx(profile.verdict.generic_loss)
 
 
 def wrong_ones(moe, images, labels):
@@ -217,7 +218,7 @@ def test_a_correction_opens_the_gate_and_counts_as_a_sample(ge, profile, fresh):
     odds = profile.gate.log_odds(ge.standardizer.gate_inputs(ge.taps(images[0])))[0]
     before = moe.profile.samples
     assert moe.learn(images[0], labels[0]) is moe
-    exact = moe._exact[1] @ ge.standardizer.gate_inputs(ge.taps(images[0]))[0] + moe._exact[2]
+    exact = moe._weights.gate @ ge.standardizer.gate_inputs(ge.taps(images[0]))[0] + moe._weights.bias
     assert exact > odds
     assert moe.profile.samples == before + 1
 
@@ -236,11 +237,11 @@ def test_a_correction_opens_the_gate_and_counts_as_a_sample(ge, profile, fresh):
     ids=str,
 )
 def test_a_correction_that_is_unusable_changes_nothing(moe, fresh, image, label, message):
-    before, exact = moe.profile.to_bytes(), [np.array(part) for part in moe._exact]
+    before, exact = moe.profile.to_bytes(), moe._weights
     with pytest.raises(EdgemoeError, match=message):
         moe.learn(fresh[0][0] if image is None else image, label)
     assert moe.profile.to_bytes() == before
-    assert all(np.array_equal(a, b) for a, b in zip(exact, moe._exact, strict=True))
+    assert moe._weights is exact
 
 
 def test_corrections_are_merged_onto_the_experts_classes(ge, profile, fresh):
@@ -249,7 +250,7 @@ def test_corrections_are_merged_onto_the_experts_classes(ge, profile, fresh):
 
 
 def test_the_verdict_survives_the_file(ge, profile, tmp_path):
-    verdict = Verdict(False, 1.5, 0.25, None)
+    verdict = Verdict(False, 1.5, 0.25, None, 0.75, 30)
     MixtureOfExperts(ge, dataclasses.replace(profile, verdict=verdict)).save(tmp_path / "me.moe")
     assert MixtureOfExperts.load(tmp_path / "me.moe", ge).profile.verdict == verdict
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgemoe import EdgemoeError, GlobalExpert, MixtureOfExperts, Personalizer, load_global_expert
+from edgemoe.device import training
 from edgemoe.device.mixture import held_out_trial
-from edgemoe.device.personalizer import SIZES
+from edgemoe.device.support import MOST_OF_A_CLASS
+from edgemoe.device.training import SIZES
 from edgemoe.simulator import simulated_samples
 
 
@@ -36,13 +39,13 @@ def generic_loss(moe):
 
 
 def test_parameters_are_the_constructors_and_are_kept_untouched(ge):
-    params = {"ge": ge, "size": "full", "budget": 0.01, "seed": 5}
+    params = {"ge": ge, "size": "full", "budget": 0.01, "seed": 5, "symbols": "@"}
     moe = Personalizer(**params)
     assert moe.get_params() == moe.get_params(deep=False) == params
     assert all(getattr(moe, name) is value for name, value in params.items())
     assert moe.set_params(size="compact", seed=6) is moe
     assert moe.get_params() == {**params, "size": "compact", "seed": 6}
-    with pytest.raises(EdgemoeError, match="no parameter 'shots'; it has ge, size, budget, seed"):
+    with pytest.raises(EdgemoeError, match="no parameter 'shots'; it has ge, size, budget, seed, symbols"):
         moe.set_params(shots=3)
 
 
@@ -62,6 +65,10 @@ def test_the_constructor_checks_nothing_and_fit_does(ge, writer):
         ({"budget": -0.1}, "budget -0.1"),
         ({"budget": 1.1}, "budget 1.1"),
         ({"budget": float("nan")}, "budget nan"),
+        ({"symbols": "@@"}, "symbols: '@' is given twice"),
+        ({"symbols": "A"}, "symbols: 'A' is given twice, or is one of the global expert's classes"),
+        ({"symbols": "\n"}, r"symbols: '\\n' cannot be printed"),
+        ({"symbols": 3}, "symbols: expected a string"),
     ]:
         moe = Personalizer(ge, **params)
         with pytest.raises(EdgemoeError, match=message):
@@ -76,7 +83,7 @@ def test_nothing_answers_before_it_is_fitted(ge, writer, tmp_path):
         lambda: moe.predict_proba(image),
         lambda: moe.route(image),
         lambda: moe.session().predict(image),
-        lambda: moe.learn(image, "a"),
+        lambda: moe.undo(),
         lambda: moe.save(tmp_path / "me.moe"),
     ):
         with pytest.raises(EdgemoeError, match="not fitted yet"):
@@ -155,7 +162,7 @@ def test_the_size_decides_the_bits_and_so_the_bytes(ge, writer):
         profile = Personalizer(ge, size=size).fit(*writer).profile
         assert (profile.local.weights.bits, profile.gate.weights.bits) == (bits.local_bits, bits.gate_bits)
         weights = packed(counts["local"], bits.local_bits) + packed(counts["gate"], bits.gate_bits)
-        assert len(profile.to_bytes()) == 52 + 2 * (47 + 1) + weights
+        assert len(profile.to_bytes()) == 64 + 2 * (47 + 1) + weights
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.002, 1.0])
@@ -168,28 +175,29 @@ def test_each_user_sample_is_judged_by_parts_that_never_saw_it_but_saw_its_class
     # Three samples each of ten classes, and one of another, which cannot be judged.
     of_class = [np.flatnonzero(writer[1] == label)[:3] for label in ge.classes[:10]]
     rows = np.concatenate([*of_class, np.flatnonzero(writer[1] == "T")[:1]])
-    moe = Personalizer(ge)
-    taps, targets = moe._read(writer[0][rows], writer[1][rows])
-    fit_parts, calls = Personalizer._fit_parts, []
+    taps, targets = ge.taps(writer[0][rows]), np.array([ge.classes.index(label) for label in writer[1][rows]])
+    fit_parts, calls = training.fit_parts, []
 
-    def spy(self, part, known):
-        result = fit_parts(self, part, known)
+    def spy(ge, part, known, spare):
+        result = fit_parts(ge, part, known, spare)
         calls.append(({row.tobytes() for row in part.features}, set(known), result))
         return result
 
-    monkeypatch.setattr(Personalizer, "_fit_parts", spy)
-    trial = moe._cross_validate(taps, targets)
+    monkeypatch.setattr(training, "fit_parts", spy)
+    trial = training.cross_validate(ge, taps, targets, spare=0, seed=0)
     assert np.array_equal(trial.labels, targets[:30])
     assert np.array_equal(trial.logits, taps.logits[:30])
     for i, row in enumerate(taps.features[:30]):
         judges = [(known, parts) for seen, known, parts in calls if row.tobytes() not in seen]
         assert len(judges) == 1  # left out exactly once
-        known, (local, gate, bias) = judges[0]
+        known, parts = judges[0]
         assert targets[i] in known
         one = taps[np.array([i])]
-        correction = ge.standardizer.local_inputs(one)[0] @ local[:, :-1].T + local[:, -1]
+        correction = ge.standardizer.local_inputs(one)[0] @ parts.local[:, :-1].T + parts.local[:, -1]
         np.testing.assert_allclose(trial.correction[i], correction, atol=1e-4)
-        assert trial.log_odds[i] == pytest.approx(ge.standardizer.gate_inputs(one)[0] @ gate + bias, abs=1e-4)
+        assert trial.log_odds[i] == pytest.approx(
+            ge.standardizer.gate_inputs(one)[0] @ parts.gate + parts.bias, abs=1e-4
+        )
 
 
 def test_classes_given_once_each_are_no_evidence(ge, writer):
@@ -277,16 +285,30 @@ def test_a_class_without_a_sample_is_left_to_the_global_expert(ge, writer):
     assert generic_loss(moe) <= 0.002
 
 
-def test_contradictory_labels_for_one_image(ge, writer):
-    moe = Personalizer(ge).fit(np.repeat(writer[0][:1], 40, axis=0), list("ABCD") * 10)
-    assert np.isfinite(moe.predict_proba(writer[0])).all()
-    assert generic_loss(moe) <= 0.002
+def test_one_image_with_two_labels_is_refused_and_both_are_named(ge, writer, fitted):
+    images, labels = np.repeat(writer[0][:1], 2, axis=0), ["A", "B"]
+    moe = copy.deepcopy(fitted)
+    for call in (
+        lambda: moe.fit(images, labels),
+        lambda: moe.partial_fit(images, labels),
+        lambda: moe.partial_fit(writer[0][:1], ["B"]),  # learnt as a 0
+        lambda: moe.learn(writer[0][0], "B"),
+    ):
+        with pytest.raises(EdgemoeError, match=r"labels: one image is labelled '[A0]' and 'B'"):
+            call()
+    assert moe.profile.to_bytes() == fitted.profile.to_bytes()
+    assert moe.fit(images, ["x", "X"]).profile.samples == 2  # one class
 
 
-def test_thousands_of_samples_of_one_class(ge, writer):
+def test_thousands_of_samples_of_one_class_are_bounded_to_the_newest(ge, writer):
     images, _ = writer
-    moe = Personalizer(ge).fit(np.tile(images[::47], (500, 1, 1)), ["0"] * 2500)
-    assert moe.profile.samples == 2500
+    given = np.tile(images[::47], (500, 1, 1)).copy()
+    given[:, 0, 0] = np.arange(2500) % 251
+    began = time.perf_counter()
+    moe = Personalizer(ge).fit(given, ["0"] * 2500)
+    assert time.perf_counter() - began < 10
+    assert moe.profile.samples == MOST_OF_A_CLASS
+    assert np.array_equal(moe.support.images, given[-MOST_OF_A_CLASS:])
     assert np.isfinite(moe.predict_proba(images)).all()
     assert generic_loss(moe) <= 0.002
 

@@ -21,10 +21,13 @@ from edgemoe.device.profile import LIMIT, Profile, read_profile, write_profile
 from edgemoe.device.quantized import QuantizedMatrix
 from edgemoe.errors import EdgemoeError
 
-float32 = st.floats(-100, 100, width=32)
+float32, share = st.floats(-100, 100, width=32), st.floats(0, 1, width=32)
+verdicts = st.builds(
+    Verdict, st.booleans(), float32, float32, st.none() | float32, share, st.none() | st.integers(0, 65535)
+)
 
 
-def make_profile(classes=5, pooled=4, features=6, local_bits=3, gate_bits=2, seed=0, **changes):
+def make_profile(classes=5, pooled=4, features=6, local_bits=3, gate_bits=2, seed=0, symbols="", **changes):
     rng = np.random.default_rng(seed)
 
     def matrix(rows, columns, bits):
@@ -34,10 +37,12 @@ def make_profile(classes=5, pooled=4, features=6, local_bits=3, gate_bits=2, see
 
     made = Profile(
         rng.bytes(16),
-        LocalExpert(matrix(classes, pooled + 1, local_bits)),
+        LocalExpert(matrix(classes + len(symbols), pooled + 1, local_bits), len(symbols)),
         Gate(matrix(1, features, gate_bits), 0.5),
-        Verdict(True, 1.25, -0.5, 0.25),
+        Verdict(True, 1.25, -0.5, 0.25, 0.75, 9),
         17,
+        0.125,
+        symbols,
     )
     return dataclasses.replace(made, **changes)
 
@@ -48,6 +53,7 @@ def same(one, other):
         one.fingerprint == other.fingerprint
         and one.samples == other.samples
         and one.verdict == other.verdict
+        and (one.budget, one.symbols, one.local.spare) == (other.budget, other.symbols, other.local.spare)
         and one.gate.bias == other.gate.bias
         and all(
             np.array_equal(a.codes, b.codes) and np.array_equal(a.scales, b.scales) and a.bits == b.bits
@@ -59,49 +65,64 @@ def same(one, other):
 @settings(max_examples=60)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(2, 8),
-    st.integers(2, 8), float32, st.builds(Verdict, st.booleans(), float32, float32, st.none() | float32),
-    st.integers(0, 65535),
+    st.integers(2, 8), float32, verdicts, st.integers(0, 65535), share, st.sampled_from(["", "@", "é€𝄞"]),
 )  # fmt: skip
-def test_what_is_kept_is_what_is_loaded(seed, classes, pooled, features, local_bits, gate_bits, bias, verdict, samples):
-    made = make_profile(classes, pooled, features, local_bits, gate_bits, seed, verdict=verdict, samples=samples)
+def test_what_is_kept_is_what_is_loaded(
+    seed, classes, pooled, features, local_bits, gate_bits, bias, verdict, samples, budget, symbols
+):
+    made = make_profile(
+        classes, pooled, features, local_bits, gate_bits, seed, symbols,
+        verdict=verdict, samples=samples, budget=budget,
+    )  # fmt: skip
     made = dataclasses.replace(made, gate=Gate(made.gate.weights, bias))
     content = made.to_bytes()
     assert same(Profile.from_bytes(content), made)
     assert Profile.from_bytes(content).to_bytes() == content
 
-    # Counted by hand: magic 4, four single bytes, fingerprint 16, four shorts, four floats, two lots of weights, CRC 4.
+    # Counted by hand: magic 4, four single bytes, fingerprint 16, six shorts, six floats, symbols, weights, CRC 4.
     def packed(codes, bits):
         return -(-codes // 5) if bits == 2 else -(-codes * bits // 8)
 
-    gate, local = 2 + packed(features, gate_bits), 2 * classes + packed(classes * (pooled + 1), local_bits)
-    assert len(content) == 4 + 4 + 16 + 8 + 16 + gate + local + 4
+    rows = classes + len(symbols)
+    gate, local = 2 + packed(features, gate_bits), 2 * rows + packed(rows * (pooled + 1), local_bits)
+    assert len(content) == 4 + 4 + 16 + 12 + 24 + 4 * len(symbols) + gate + local + 4
 
 
 def test_the_bytes_are_laid_out_as_documented():
-    made = make_profile()
+    made = make_profile(symbols="@é")
     content = made.to_bytes()
-    assert content[:8] == b"EDGM" + bytes([1, 0b11, 3, 2])
+    assert content[:8] == b"EDGM" + bytes([2, 0b111, 3, 2])
     assert content[8:24] == made.fingerprint
-    assert struct.unpack_from("<HHHH", content, 24) == (5, 4, 6, 17)
-    assert struct.unpack_from("<ffff", content, 32) == (0.5, 1.25, -0.5, 0.25)
+    assert struct.unpack_from("<HHHHHH", content, 24) == (7, 4, 6, 17, 9, 2)
+    assert struct.unpack_from("<ffffff", content, 36) == (0.5, 1.25, -0.5, 0.25, 0.75, 0.125)
+    assert struct.unpack_from("<II", content, 60) == (ord("@"), ord("é"))
     gate_bytes = made.gate.weights.to_bytes()
-    assert content[48 : 48 + len(gate_bytes)] == gate_bytes
-    assert content[48 + len(gate_bytes) : -4] == made.local.weights.to_bytes()
+    assert content[68 : 68 + len(gate_bytes)] == gate_bytes
+    assert content[68 + len(gate_bytes) : -4] == made.local.weights.to_bytes()
     assert content[-4:] == zlib.crc32(content[:-4]).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(("verdict", "flags"), [
     (Verdict(False, 0, 0, None), 0), (Verdict(True, 0, 0, None), 1),
-    (Verdict(False, 0, 0, 0.0), 2), (Verdict(True, 0, 0, 0.5), 3),
+    (Verdict(False, 0, 0, 0.0), 2), (Verdict(True, 0, 0, 0.5), 3), (Verdict(False, 0, 0, None, 0, 0), 4),
 ])  # fmt: skip
-def test_the_flags_tell_a_gain_of_nothing_from_an_unknown_one(verdict, flags):
+def test_the_flags_tell_nothing_from_the_unknown(verdict, flags):
     content = make_profile(verdict=verdict).to_bytes()
     assert content[5] == flags
     assert Profile.from_bytes(content).verdict == verdict
 
 
+@pytest.mark.parametrize("symbols", ["@@", " ", "\n", "\ud800"], ids=ascii)
+def test_symbols_that_cannot_be_are_refused_whatever_the_checksum(symbols):
+    content = make_profile(symbols="@é"[: len(symbols)]).to_bytes()
+    forged = resealed(content, 60, b"".join(ord(symbol).to_bytes(4, "little") for symbol in symbols))
+    with pytest.raises(EdgemoeError, match=r"me\.moe: "):
+        Profile.from_bytes(forged, "me.moe")
+
+
 def test_more_samples_than_two_bytes_count_are_written_as_the_most():
-    assert Profile.from_bytes(make_profile(samples=1_000_000).to_bytes()).samples == 65535
+    loaded = Profile.from_bytes(make_profile(samples=1_000_000, verdict=Verdict(False, 0, 0, 0, 0, 70_000)).to_bytes())
+    assert loaded.samples == loaded.verdict.wanted == 65535
 
 
 def test_every_change_of_one_byte_is_refused():
@@ -132,7 +153,8 @@ def resealed(content, offset, replacement):
     ("offset", "field", "message"),
     [
         (0, b"EDGX", "not an edgemoe profile"),
-        (4, b"\x02", "profile version 2, and this edgemoe reads 1"),
+        (4, b"\x01", "profile version 1, and this edgemoe reads 2"),
+        (4, b"\x03", "profile version 3"),
         (4, b"\x00", "profile version 0"),
         (6, b"\x01", "header is out of range"),
         (6, b"\x09", "header is out of range"),
@@ -142,10 +164,13 @@ def resealed(content, offset, replacement):
         (24, b"\x06\x00", "weights of 6 x 5"),
         (26, b"\x00\x00", "weights of 5 x 1"),
         (28, b"\xff\xff", "weights of 1 x 65535"),
-        (32, struct.pack("<f", float("nan")), "header is out of range"),
-        (36, struct.pack("<f", float("inf")), "header is out of range"),
-        (50, b"\xf3", "base 3"),
-        (48, b"\x00\x7c", "scale is not a finite number"),
+        (36, struct.pack("<f", float("nan")), "header is out of range"),
+        (40, struct.pack("<f", float("inf")), "header is out of range"),
+        (52, struct.pack("<f", 1.5), "header is out of range"),
+        (56, struct.pack("<f", -0.5), "header is out of range"),
+        (34, b"\x08\x00", "header is out of range"),
+        (62, b"\xf3", "base 3"),
+        (60, b"\x00\x7c", "scale is not a finite number"),
     ],
 )
 def test_a_forged_header_is_refused_whatever_its_checksum(offset, field, message):
@@ -154,14 +179,14 @@ def test_a_forged_header_is_refused_whatever_its_checksum(offset, field, message
 
 
 @settings(max_examples=300)
-@given(st.binary(max_size=120) | st.binary(max_size=100).map(lambda tail: b"EDGM\x01" + tail))
+@given(st.binary(max_size=120) | st.binary(max_size=100).map(lambda tail: b"EDGM\x02" + tail))
 def test_any_bytes_are_a_profile_or_an_error(content):
     for candidate in (content, content + zlib.crc32(content).to_bytes(4, "little")):
         try:
             loaded = Profile.from_bytes(candidate)
         except EdgemoeError:
             continue
-        assert loaded.to_bytes()[:5] == b"EDGM\x01"
+        assert loaded.to_bytes()[:5] == b"EDGM\x02"
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path):

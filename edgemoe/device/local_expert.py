@@ -8,8 +8,9 @@ import numpy.typing as npt
 from edgemoe.device.descent import descend, largest_eigenvalue
 from edgemoe.device.global_expert import softmax
 from edgemoe.device.quantized import QuantizedMatrix, quantize
+from edgemoe.device.symbols import lift
 
-__all__ = ["LocalExpert", "correction_gradient", "fit_local_expert", "round_local_expert", "with_bias"]
+__all__ = ["LocalExpert", "correction_gradient", "fit_local_expert", "given_classes", "round_local_expert", "with_bias"]
 
 DECAY = 1.0  # weight of the ridge penalty against one sample's cross-entropy; chosen on writers_small.npz
 STEPS = 150
@@ -24,14 +25,22 @@ class LocalExpert:
     Attributes
     ----------
     weights : QuantizedMatrix, shape (C, P + 1)
-        One row a class; the last column is the bias.
+        One row a class, the spare symbols' last; the last column is the bias.
+    spare : int
+        How many spare symbols there are, S of the C rows.
     """
 
     weights: QuantizedMatrix
+    spare: int = 0
+
+    @property
+    def taught(self) -> npt.NDArray[np.bool_]:
+        """Which of the spare symbols were taught, ``(S,)``."""
+        return np.asarray(self.weights.codes[len(self.weights.codes) - self.spare :].any(axis=1))
 
     def correct(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return what to add to the logits ``(n, C)``, from `Standardizer.local_inputs` ``(n, P)``."""
-        return with_bias(inputs) @ self.weights.values().T
+        return lift(with_bias(inputs) @ self.weights.values().T, self.taught)
 
 
 def with_bias(inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -86,7 +95,7 @@ def fit_local_expert(
     ndarray of float32, shape (C, P + 1)
     """
     matrix = with_bias(inputs)
-    given = given_classes(logits, targets)
+    given = given_classes(logits.shape[1], targets)
     return descend(
         lambda weights: given * correction_gradient(weights, matrix, logits, targets, DECAY),
         np.zeros((logits.shape[1], matrix.shape[1]), np.float32),
@@ -117,7 +126,7 @@ def round_local_expert(
     bits : int, 2 to 8
     """
     matrix = with_bias(inputs)
-    given = given_classes(logits, targets)
+    given = given_classes(logits.shape[1], targets)
     rows = np.arange(len(targets))
     step = np.float32(ROUNDING_STRIDE / curvature(matrix))
     best, lowest = quantize(weights, bits), np.inf
@@ -132,9 +141,9 @@ def round_local_expert(
     return best
 
 
-def given_classes(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return 1 for each class that the user gave samples of, else 0, ``(C, 1)``."""
-    given = np.zeros((logits.shape[1], 1), np.float32)
+def given_classes(count: int, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return 1 for each of `count` classes that the user gave samples of, else 0, ``(count, 1)``."""
+    given = np.zeros((count, 1), np.float32)
     given[targets] = 1
     return given
 

@@ -1,29 +1,28 @@
 """The mixture of experts on the device: global expert, local expert and gate answer together."""
 
 import os
+from collections import deque
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
-from edgemoe.device.acceptance import Trial, accept, blend
-from edgemoe.device.gate import Gate, sigmoid, weigh
-from edgemoe.device.global_expert import GlobalExpert, as_images, softmax
+from edgemoe.device.acceptance import Trial, blend
+from edgemoe.device.gate import Gate, weigh
+from edgemoe.device.global_expert import GlobalExpert, as_images
+from edgemoe.device.learning import Reference, Weights, curvature_inverse, guard, nudge
 from edgemoe.device.local_expert import LocalExpert, with_bias
 from edgemoe.device.profile import Profile, read_profile, write_profile
-from edgemoe.device.quantized import quantize
 from edgemoe.device.retention import Taps
 from edgemoe.device.session import Session
+from edgemoe.device.symbols import spare_logits
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["Answers", "MixtureOfExperts"]
+__all__ = ["UNDO", "Answers", "MixtureOfExperts", "held_out_trial"]
 
-LOCAL_RATE = 2.0  # of a correction's steps, over the squared length of the input
-GATE_RATE = 0.5
-CORRECTION_STEPS = 10  # at most; each costs a hundredth of an inference
-CLEAR = 0.7  # probability of the right class at which a correction needs no further step
+UNDO = 20  # corrections that can be taken back, of some 120 KB each
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Answers:
     Attributes
     ----------
     labels, global_labels, local_labels : ndarray of str, shape (n,)
-        The mixture's answer, and each expert's alone.
+        The mixture's answer, and each expert's alone. A rejected answer is "".
     probabilities : ndarray of float32, shape (n, C)
         The mixture's.
     gate : ndarray of float32, shape (n,), in [0, 1]
@@ -63,8 +62,9 @@ class MixtureOfExperts:
 
     ge: GlobalExpert
     profile: Profile
-    _exact: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]  # weights as trained, before rounding
-    _budget = 0.002  # share of generic accuracy
+    _weights: Weights  # before rounding
+    _reference: Reference | None
+    _history: deque[Any]  # what `undo` goes back to
 
     def __init__(self, ge: GlobalExpert, profile: Profile) -> None:
         self.ge = ge
@@ -91,20 +91,28 @@ class MixtureOfExperts:
 
     @property
     def classes_(self) -> npt.NDArray[np.str_]:
-        """The labels that can be predicted, in the order of `predict_proba`'s columns."""
-        return np.array(list(self.ge.classes))
+        """The labels that can be predicted, in the order of `predict_proba`'s columns: spare symbols come last."""
+        return np.array(list(self.ge.classes + self._symbols))
 
-    def explain(self, images: npt.ArrayLike) -> Answers:
-        """Return what each part says of uint8 images ``(n, 28, 28)``."""
-        return self.explain_taps(self.ge.taps(images))
+    def explain(self, images: npt.ArrayLike, reject: float = 0.0) -> Answers:
+        """Return what each part says of uint8 images ``(n, 28, 28)``; `reject` is `predict`'s."""
+        return self.explain_taps(self.ge.taps(images), reject)
 
-    def explain_taps(self, taps: Taps) -> Answers:
+    def explain_taps(self, taps: Taps, reject: float = 0.0) -> Answers:
         """Return the same for images that the global expert has seen already."""
-        return self._answers(taps, self._gate(taps))
+        return self._answers(taps, self._gate(taps), reject)
 
-    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
-        """Return the labels ``(n,)`` of uint8 images ``(n, 28, 28)``."""
-        return self.explain(images).labels
+    def predict(self, images: npt.ArrayLike, reject: float = 0.0) -> npt.NDArray[np.str_]:
+        """Return the labels ``(n,)`` of uint8 images ``(n, 28, 28)``.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (n, 28, 28)
+        reject : float in [0, 1]
+            Where the mixture's probability of its own answer is lower, the label is "" (Chow, "On optimum recognition
+            error and reject tradeoff", IEEE Trans. Information Theory 16, 1970).
+        """
+        return self.explain(images, reject).labels
 
     def predict_proba(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return probabilities ``(n, C)`` float32, columns in the order of `classes_`."""
@@ -116,7 +124,7 @@ class MixtureOfExperts:
 
     def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the share of images whose label is predicted."""
-        truth = merge_labels(np.atleast_1d(np.asarray(labels)), self.ge.classes)
+        truth = merge_labels(np.atleast_1d(np.asarray(labels)), self.classes_.tolist())
         predicted = self.predict(images)
         if len(truth) != len(predicted):
             raise EdgemoeError(f"labels: expected {len(predicted)} of them, one for each image, got {len(truth)}")
@@ -127,7 +135,10 @@ class MixtureOfExperts:
         return Session(self)
 
     def learn(self, image: npt.ArrayLike, label: str) -> Self:
-        """Learn from one correction: a few steps of the local expert, one of the gate, and a new acceptance test.
+        """Learn from one correction, at the cost of some inferences; generic accuracy stays within the budget.
+
+        The samples of before are not at hand: what they taught is guarded by the weights alone. A `Personalizer` has
+        them, and learns better. A mixture that was declined stays so until a personalizer is trained again.
 
         Parameters
         ----------
@@ -140,43 +151,64 @@ class MixtureOfExperts:
         EdgemoeError
             If the image or the label is unusable; nothing is then changed.
         """
-        return self._correct(*self._read_one(image, label))
+        _, taps, target = self._read_one(image, label)
+        self._learn_alone(taps, target)
+        return self
 
-    def _read_one(self, image: npt.ArrayLike, label: str) -> tuple[Taps, int]:
+    def undo(self) -> Self:
+        """Take back the last correction: everything is, bit by bit, as it was before; up to `UNDO` in a row.
+
+        Raises
+        ------
+        EdgemoeError
+            If there is none that could be taken back.
+        """
+        self._fitted()
+        if not self._history:
+            raise EdgemoeError("no correction to take back")
+        vars(self).update(self._history.pop())
+        return self
+
+    @property
+    def _symbols(self) -> str:
+        return self._fitted().symbols
+
+    def _read_one(self, image: npt.ArrayLike, label: str) -> tuple[npt.NDArray[np.uint8], Taps, int]:
         array = as_images(image, "image")
         if len(array) != 1:
             raise EdgemoeError(f"image: expected one image, got {len(array)}")
-        target = self.ge.classes.index(str(merge_labels([str(label)], self.ge.classes, "label")[0]))
-        return self.ge.taps(array), target
+        classes = self.classes_.tolist()
+        target = classes.index(str(merge_labels([str(label)], classes, "label")[0]))
+        return array[0].copy(), self.ge.taps(array), target
 
-    def _correct(self, taps: Taps, target: int) -> Self:
-        profile = self._fitted()
-        local_weights, gate_weights, bias = self._exact
-        pooled, features = self.ge.standardizer.local_inputs(taps), self.ge.standardizer.gate_inputs(taps)
+    def _learn_alone(self, taps: Taps, target: int) -> None:
+        profile, weights = self._fitted(), self._weights
+        if weights.inverse is None:  # other people's inputs stand for the user's, which are not at hand
+            moment = np.float32(profile.samples) * self._held_out().moment
+            weights = replace(weights, inverse=curvature_inverse(moment))
+        scale = self.ge.standardizer
+        inputs = with_bias(scale.local_inputs(taps))[0]
+        taught = profile.local.taught | (np.arange(len(profile.symbols)) == target - len(self.ge.classes))
+        logits, bits = spare_logits(taps.logits, taught)[0], profile.local.weights.bits
+        self._step(nudge(weights, inputs, scale.gate_inputs(taps)[0], logits, target, bits), profile.samples + 1)
 
-        inputs = with_bias(pooled)[0]
-        for _ in range(CORRECTION_STEPS):
-            rounded = quantize(local_weights, profile.local.weights.bits).values()
-            residual = softmax(taps.logits + (rounded @ inputs)[None])[0]
-            if residual[target] >= CLEAR:
-                break
-            residual[target] -= 1
-            step = np.float32(LOCAL_RATE / (inputs @ inputs))
-            local_weights = local_weights - step * residual[:, None] * inputs
-        doubt = 1 - float(sigmoid(features @ gate_weights + np.float32(bias))[0])
-        reach = 1 + float(features[0] @ features[0])
-        gate_weights = gate_weights + np.float32(GATE_RATE * doubt / reach) * features[0]
-        bias += GATE_RATE * doubt / reach
+    def _step(self, weights: Weights, samples: int, **changes: Any) -> None:
+        """Take weights that learnt from a correction, under a threshold that keeps the budget."""
+        before = self._fitted()
+        local, gate = weights.rounded(before.local.weights.bits, before.gate.weights.bits, len(before.symbols))
+        verdict = guard(self._held_out(), local, gate, before.verdict, before.budget)
+        profile = replace(before, local=local, gate=gate, verdict=verdict, samples=samples)
+        self._remember()
+        vars(self).update(profile=profile, _weights=weights, **changes)
 
-        local = LocalExpert(quantize(local_weights, profile.local.weights.bits))
-        gate = Gate(quantize(gate_weights[None], profile.gate.weights.bits), bias)
-        found, before = accept(held_out_trial(self.ge, local, gate), None, self._budget), profile.verdict
-        # One correction does not outweigh the samples for which the mixture was declined.
-        declined = not before.accepted and before.user_gain is not None
-        verdict = replace(found, accepted=found.accepted and not declined, user_gain=before.user_gain)
-        self._use(Profile(profile.fingerprint, local, gate, verdict, profile.samples + 1))
-        self._exact = local_weights, gate_weights, bias
-        return self
+    def _remember(self) -> None:
+        """Make the present state one that `undo` goes back to."""
+        self._history.append({"profile": self.profile, "_weights": self._weights})
+
+    def _held_out(self) -> Reference:
+        if self._reference is None:
+            self._reference = Reference(self.ge, len(self._symbols))
+        return self._reference
 
     def _use(self, profile: Profile) -> None:
         """Take a profile, with its weights as the starting point of further learning."""
@@ -186,11 +218,16 @@ class MixtureOfExperts:
                 f"and this is {self.ge.fingerprint.hex()[:8]} ({self.ge.name})"
             )
         standardizer = self.ge.standardizer
-        sizes = len(self.ge.classes), len(standardizer.pooled_mean) + 1, len(standardizer.feature_mean)
-        if (*profile.local.weights.codes.shape, profile.gate.weights.codes.shape[1]) != sizes:
+        rows = len(self.ge.classes) + len(profile.symbols)
+        sizes = rows, len(standardizer.pooled_mean) + 1, len(standardizer.feature_mean)
+        fits = (*profile.local.weights.codes.shape, profile.gate.weights.codes.shape[1]) == sizes
+        if not fits or set(profile.symbols) & set(self.ge.classes):
             raise EdgemoeError(f"the profile's weights do not fit the global expert {self.ge.name}")
         self.profile = profile
-        self._exact = profile.local.weights.values(), profile.gate.weights.values()[0], profile.gate.bias
+        local, gate = profile.local.weights.values(), profile.gate.weights.values()[0]
+        self._weights = Weights(local, gate, profile.gate.bias)
+        self._reference = None
+        self._history = deque(maxlen=UNDO)
 
     def _fitted(self) -> Profile:
         if not hasattr(self, "profile"):
@@ -206,18 +243,25 @@ class MixtureOfExperts:
         odds = profile.gate.log_odds(self.ge.standardizer.gate_inputs(taps))
         return weigh(odds, profile.verdict.threshold)
 
-    def _answers(self, taps: Taps, gate: npt.NDArray[np.float32]) -> Answers:
-        correction = self._fitted().local.correct(self.ge.standardizer.local_inputs(taps))
-        probabilities = blend(taps.logits, correction, gate)
-        label = self.ge.label
-        return Answers(label(probabilities), label(taps.logits), label(taps.logits + correction), probabilities, gate)
+    def _answers(self, taps: Taps, gate: npt.NDArray[np.float32], reject: float = 0.0) -> Answers:
+        if not 0 <= reject <= 1:
+            raise EdgemoeError(f"reject {reject!r}: expected a probability between 0 and 1")
+        profile = self._fitted()
+        logits = spare_logits(taps.logits, np.zeros(len(profile.symbols), bool))
+        correction = profile.local.correct(self.ge.standardizer.local_inputs(taps))
+        probabilities = blend(logits, correction, gate)
+        names = self.classes_
+        labels = names[probabilities.argmax(axis=1)]
+        labels[probabilities.max(axis=1) < reject] = ""
+        of_local = names[(logits + correction).argmax(axis=1)]
+        return Answers(labels, self.ge.label(taps.logits), of_local, probabilities, gate)
 
 
 def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:
-    """Return the retention set's held-out half as local expert and gate see it."""
+    """Return the retention set's held-out part as local expert and gate see it."""
     taps, labels = ge.held_out
     return Trial(
-        taps.logits,
+        spare_logits(taps.logits, np.zeros(local.spare, bool)),
         local.correct(ge.standardizer.local_inputs(taps)),
         gate.log_odds(ge.standardizer.gate_inputs(taps)),
         labels,

@@ -1,36 +1,23 @@
 """The on-device trainer, as a scikit-learn estimator."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
-from edgemoe.device.acceptance import Trial, accept
-from edgemoe.device.gate import Gate, fit_gate
 from edgemoe.device.global_expert import GlobalExpert, as_images
-from edgemoe.device.local_expert import LocalExpert, fit_local_expert, round_local_expert, with_bias
-from edgemoe.device.mixture import MixtureOfExperts, held_out_trial
-from edgemoe.device.profile import Profile
-from edgemoe.device.quantized import quantize
-from edgemoe.device.retention import Taps
+from edgemoe.device.learning import REPLAYED, Weights, curvature_inverse, grow
+from edgemoe.device.local_expert import given_classes, with_bias
+from edgemoe.device.mixture import MixtureOfExperts
+from edgemoe.device.support import Sample, Support, read_support, write_support
+from edgemoe.device.symbols import check_symbols
+from edgemoe.device.training import SIZES, base_logits, train, untrained
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["SIZES", "Personalizer", "Size"]
-
-FOLDS = 3  # of the user's samples, to see each by parts trained without it
-
-
-@dataclass(frozen=True)
-class Size:
-    """Bits a weight in a profile."""
-
-    local_bits: int
-    gate_bits: int
-
-
-SIZES = {"compact": Size(local_bits=2, gate_bits=3), "full": Size(local_bits=8, gate_bits=8)}
+__all__ = ["SIZES", "Personalizer"]
 
 
 class Personalizer(MixtureOfExperts):
@@ -44,9 +31,11 @@ class Personalizer(MixtureOfExperts):
     size : {"compact", "full"}
         How many bits the profile's weights take.
     budget : float in [0, 1]
-        The generic accuracy that personalization may cost, on the retention set's held-out half.
+        The generic accuracy that personalization may cost, on the retention set's held-out part.
     seed : int
         Draws the folds in which the user's samples are held out.
+    symbols : str
+        Spare symbols: characters that may be taught although the global expert has no class for them.
 
     Examples
     --------
@@ -58,15 +47,70 @@ class Personalizer(MixtureOfExperts):
     (3,)
     """
 
-    def __init__(self, ge: GlobalExpert, size: str = "compact", budget: float = 0.002, seed: int = 0) -> None:
+    _support: Support | None = None  # None: of a profile that was loaded, the samples are not at hand
+    _trained = 0  # samples at the last whole training
+    _resumed = False  # the samples were loaded
+
+    def __init__(
+        self, ge: GlobalExpert, size: str = "compact", budget: float = 0.002, seed: int = 0, symbols: str = ""
+    ) -> None:
         self.ge = ge
         self.size = size
         self.budget = budget
         self.seed = seed
+        self.symbols = symbols
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], ge: GlobalExpert, support: str | os.PathLike[str] | None = None
+    ) -> "Personalizer":
+        """Load a profile to go on from, with the samples that `save_support` wrote if they are at hand.
+
+        Raises
+        ------
+        EdgemoeError
+            If a file is not whole, or the profile was made for another global expert or not from these samples.
+        """
+        profile = MixtureOfExperts.load(path, ge).profile
+        sizes = {(size.local_bits, size.gate_bits): name for name, size in SIZES.items()}
+        bits = profile.local.weights.bits, profile.gate.weights.bits
+        if bits not in sizes:
+            raise EdgemoeError(f"{os.fspath(path)}: weights of {bits[0]} and {bits[1]} bits, as no size has them")
+        moe = cls(ge, sizes[bits], profile.budget, symbols=profile.symbols)
+        moe._use(profile)
+        if support is not None:
+            images, labels = read_support(support)
+            try:
+                known = Support(moe._read(images, labels)) if len(labels) else Support()
+            except EdgemoeError as error:
+                raise EdgemoeError(f"{os.fspath(support)}: {error}") from error
+            if len(known) != profile.samples:
+                raise EdgemoeError(
+                    f"{os.fspath(support)}: {len(known)} samples, and {os.fspath(path)} learnt from {profile.samples}"
+                )
+            moe._support, moe._trained, moe._resumed = known, len(known), True
+        return moe
+
+    def save_support(self, path: str | os.PathLike[str]) -> None:
+        """Write the samples learnt from, so that `load` can go on; `edgemoe personalize --samples` reads them too."""
+        write_support(path, self.support)
+
+    @property
+    def support(self) -> Support:
+        """What was learnt from: `len(support)`, `support.images`, `support.labels`.
+
+        Raises
+        ------
+        EdgemoeError
+            If the samples are not at hand, since only the profile was loaded.
+        """
+        if self._support is None and hasattr(self, "profile"):
+            raise EdgemoeError("the samples learnt from are not at hand: only the profile was loaded")
+        return self._support or Support()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's parameters."""
-        return {"ge": self.ge, "size": self.size, "budget": self.budget, "seed": self.seed}
+        return {name: getattr(self, name) for name in ("ge", "size", "budget", "seed", "symbols")}
 
     def set_params(self, **params: Any) -> "Personalizer":
         """Set some of the constructor's parameters."""
@@ -84,44 +128,108 @@ class Personalizer(MixtureOfExperts):
         Parameters
         ----------
         images : ndarray of uint8, shape (n, 28, 28)
-            Ink 255 on 0.
+            Ink 255 on 0. Of each class the last `MOST_OF_A_CLASS` are learnt from.
         labels : sequence of str, length n
             One character each; merged onto the global expert's classes by the EMNIST rule.
 
         Raises
         ------
         EdgemoeError
-            If images or labels are unusable; an earlier profile then stays as it was.
+            If images or labels are unusable, or one image has two labels; an earlier profile then stays as it was.
         """
-        taps, targets = self._read(images, labels)
-        self._train(taps, targets)
+        self._train(Support(self._read(images, labels)))
+        self._resumed = False
         return self
 
     def partial_fit(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> "Personalizer":
         """Add samples to those learnt from so far, and train on all of them."""
-        self._train(*self._with_support(*self._read(images, labels)))
+        self._train(Support([*self.support, *self._read(images, labels)]))
+        self._resumed = False
         return self
 
     def learn(self, image: npt.ArrayLike, label: str) -> Self:
-        """Learn from one correction, as a mixture does, and keep it for `partial_fit`."""
-        taps, target = self._read_one(image, label)
-        self._correct(taps, target)
-        self._support = self._with_support(taps, np.array([target]))
+        """Learn from one correction at the cost of some inferences; nothing need have been fitted before.
+
+        Some steps on this sample and on some of those learnt before. Whenever their number has doubled since the last
+        whole training, or the acceptance test has got as many more as it wanted, all of it is trained and tested anew.
+
+        Raises
+        ------
+        EdgemoeError
+            If the image or the label is unusable, or the image was learnt with another label (`forget` it first);
+            nothing is then changed.
+        """
+        self._check()
+        begun = hasattr(self, "profile")
+        if not begun:
+            self._begin()
+        try:
+            array, taps, target = self._read_one(image, label)
+            if self._support is None:
+                self._learn_alone(taps, target)
+                return self
+            sample = Sample(array, str(self.classes_[target]), target, taps)
+            support = self._support.plus(sample)
+        except EdgemoeError:
+            if not begun:
+                del self.profile
+            raise
+        wanted = self.profile.verdict.wanted
+        if len(support) >= min(max(2 * self._trained, 1), self._trained + (wanted or len(support))):
+            self._remember()
+            history = self._history
+            self._train(support)
+            self._history = history
+        else:
+            self._step(self._grown(support), len(support), _support=support)
         return self
 
-    def _with_support(self, taps: Taps, targets: npt.NDArray[np.int64]) -> tuple[Taps, npt.NDArray[np.int64]]:
-        """Return samples together with those learnt from before."""
-        if not hasattr(self, "_support"):
-            return taps, targets
-        before, known = self._support
-        joined = (np.concatenate([getattr(part, tap) for part in (before, taps)]) for tap in vars(taps))
-        return Taps(*joined), np.concatenate([known, targets])
+    def forget(self, image: npt.ArrayLike) -> "Personalizer":
+        """Remove an image's trace: all is as if it had been fitted on the other samples, and nothing can be undone.
 
-    def _read(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Taps, npt.NDArray[np.int64]]:
+        Raises
+        ------
+        EdgemoeError
+            If the image was not learnt.
+        """
+        array = as_images(image, "image")
+        if len(array) != 1:
+            raise EdgemoeError(f"image: expected one image, got {len(array)}")
+        self._retrain(self.support.without(array[0]))
+        return self
+
+    def undo(self) -> Self:
+        """Take back the last correction: everything is, bit by bit, as it was before; up to `UNDO` in a row.
+
+        Of samples that `load` read nothing but their order is known: the last one is forgotten instead.
+
+        Raises
+        ------
+        EdgemoeError
+            If there is none that could be taken back.
+        """
+        if self._resumed and self._support and not self._history:
+            self._retrain(Support(list(self._support)[:-1]))
+            return self
+        return super().undo()
+
+    @property
+    def _symbols(self) -> str:
+        return self.profile.symbols if hasattr(self, "profile") else self.symbols
+
+    def _remember(self) -> None:
+        super()._remember()
+        self._history[-1].update(_support=self._support, _trained=self._trained)
+
+    def _check(self) -> None:
         if self.size not in SIZES:
             raise EdgemoeError(f"size {self.size!r}: expected {' or '.join(SIZES)}")
         if not 0 <= self.budget <= 1:
             raise EdgemoeError(f"budget {self.budget!r}: expected a share of accuracy between 0 and 1")
+        check_symbols(self.symbols, self.ge.classes)
+
+    def _read(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> list[Sample]:
+        self._check()
         array = as_images(images)
         names = np.asarray(labels)
         if names.ndim != 1 or len(names) != len(array):
@@ -130,46 +238,47 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError("images: not one sample to learn from")
         if not all(isinstance(name, str) for name in names):  # a class index is no digit
             raise EdgemoeError(f"labels: expected characters (str), got {names.dtype}")
-        merged = merge_labels(names, self.ge.classes)
-        targets = np.array([self.ge.classes.index(label) for label in merged], np.int64)
-        return self.ge.taps(array), targets
+        classes = self.ge.classes + self.symbols
+        merged = merge_labels(names, classes)
+        taps = self.ge.taps(array)
+        return [
+            Sample(image.copy(), str(label), classes.index(label), taps[row : row + 1])
+            for row, (image, label) in enumerate(zip(array, merged, strict=True))
+        ]
 
-    def _train(self, taps: Taps, targets: npt.NDArray[np.int64]) -> None:
+    def _begin(self) -> None:
+        """Start from a profile that knows nothing: the global expert answers alone."""
+        self._use(untrained(self.ge, SIZES[self.size], self.budget, self.symbols))
+        self._support, self._trained = Support(), 0
+
+    def _retrain(self, support: Support) -> None:
+        if len(support):
+            self._train(support)
+        else:
+            self._begin()
+
+    def _train(self, support: Support) -> None:
         size = SIZES[self.size]
-        local_weights, gate_weights, bias = self._fit_parts(taps, targets)
-        inputs = self.ge.standardizer.local_inputs(taps)
-        local = LocalExpert(round_local_expert(local_weights, inputs, taps.logits, targets, size.local_bits))
-        gate = Gate(quantize(gate_weights[None], size.gate_bits), bias)
-        verdict = accept(held_out_trial(self.ge, local, gate), self._cross_validate(taps, targets), self.budget)
-        self._use(Profile(self.ge.fingerprint[:16], local, gate, verdict, len(targets)))
-        self._support = taps, targets
-        self._budget = self.budget
+        profile, weights = train(self.ge, support.taps, support.targets, size, self.budget, self.seed, self.symbols)
+        self._use(profile)
+        self._weights, self._support, self._trained = weights, support, len(support)
 
-    def _fit_parts(
-        self, taps: Taps, targets: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
-        scale = self.ge.standardizer
-        local = fit_local_expert(scale.local_inputs(taps), taps.logits, targets)
-        return (local, *fit_gate(scale.gate_inputs(taps), scale.gate_inputs(self.ge.generic)))
-
-    def _cross_validate(self, taps: Taps, targets: npt.NDArray[np.int64]) -> Trial | None:
-        """See each of the user's samples by parts that were trained without it, and with others of its class.
-
-        A class given once cannot be judged: without its only sample nothing of it is learnt.
-        """
-        rng = np.random.default_rng(self.seed)
-        fold = np.empty(len(targets), np.int64)
-        for target in np.unique(targets):
-            members = rng.permutation(np.flatnonzero(targets == target))
-            fold[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
-        judged = np.bincount(targets)[targets] > 1
-        if not judged.any():
-            return None
-        correction = np.empty_like(taps.logits)
-        log_odds = np.empty(len(taps), np.float32)
-        for index in np.unique(fold[judged]):
-            out, kept = np.flatnonzero(fold == index), np.flatnonzero(fold != index)
-            local, gate, bias = self._fit_parts(taps[kept], targets[kept])
-            correction[out] = with_bias(self.ge.standardizer.local_inputs(taps[out])) @ local.T
-            log_odds[out] = self.ge.standardizer.gate_inputs(taps[out]) @ gate + np.float32(bias)
-        return Trial(taps.logits[judged], correction[judged], log_odds[judged], targets[judged])
+    def _grown(self, support: Support) -> Weights:
+        """Return weights that learnt from the newest sample of a support."""
+        scale, weights = self.ge.standardizer, self._weights
+        if weights.inverse is None:
+            known = with_bias(scale.local_inputs(support.taps))[:-1]
+            weights = replace(weights, inverse=curvature_inverse(known.T @ known))
+        drawn = support.draw(REPLAYED)
+        taps, targets = drawn.taps, drawn.targets
+        return grow(
+            weights,
+            with_bias(scale.local_inputs(taps)),
+            scale.gate_inputs(taps),
+            base_logits(taps.logits, np.array(list(support.classes)), len(self._symbols)),
+            targets,
+            len(support),
+            self._held_out().generic,
+            self.profile.local.weights.values(),
+            given_classes(len(self.classes_), np.array(list(support.classes))),
+        )

@@ -1,0 +1,204 @@
+"""Learning from one correction at a time, at the cost of some inferences.
+
+The parts are kept exact, as they were before rounding, and move a little with each correction; the acceptance test's
+threshold is raised whenever the held-out retention samples ask for it. What the whole training does on all samples
+(`Personalizer.fit`) these steps approach.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, confidence_within
+from edgemoe.device.gate import DECAY as GATE_DECAY
+from edgemoe.device.gate import Gate, gate_gradient, sigmoid
+from edgemoe.device.global_expert import GlobalExpert, softmax
+from edgemoe.device.local_expert import DECAY, LocalExpert, with_bias
+from edgemoe.device.quantized import quantize
+from edgemoe.device.symbols import spare_logits
+
+__all__ = ["Reference", "Weights", "curvature_inverse", "grow", "guard", "nudge"]
+
+Array = npt.NDArray[np.float32]
+
+CURVATURE = (
+    0.25  # of the cross-entropy, per sample; at most 1/2 (Boehning 1992), and half of that converges in practice
+)
+REPLAYED = 64  # samples looked at again with each correction
+LOCAL_STEPS = 4
+GATE_STEPS = 2
+CLEAR = 0.7  # probability of the right class at which a correction without replay needs no further step
+NUDGES = 10  # such steps, at most
+OPENING = 0.5  # of a correction without replay: how far the gate opens towards it
+CONFIDENCE = 0.9  # in the generic loss's bound, as the acceptance test asks for
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Local expert and gate before rounding, and what learning on needs besides.
+
+    Attributes
+    ----------
+    local : ndarray of float32, shape (C + S, P + 1)
+    gate : ndarray of float32, shape (F,)
+    bias : float
+        The gate's.
+    inverse : ndarray of float32, shape (P + 1, P + 1), or None
+        Of the bound on the local expert's curvature, ``CURVATURE * inputs.T @ inputs + DECAY * I``; None until the
+        first correction asks for it.
+    """
+
+    local: Array
+    gate: Array
+    bias: float
+    inverse: Array | None = None
+
+    def rounded(self, local_bits: int, gate_bits: int, spare: int) -> tuple[LocalExpert, Gate]:
+        """Return local expert and gate as a profile keeps them."""
+        return LocalExpert(quantize(self.local, local_bits), spare), Gate(
+            quantize(self.gate[None], gate_bits), self.bias
+        )
+
+
+class Reference:
+    """The retention set as learning looks at it again and again: prepared once, 6 MB.
+
+    Parameters
+    ----------
+    ge : GlobalExpert
+    spare : int
+        How many symbols there are besides the global expert's classes.
+    """
+
+    def __init__(self, ge: GlobalExpert, spare: int) -> None:
+        scale = ge.standardizer
+        self.generic = scale.gate_inputs(ge.generic)
+        taps, self.labels = ge.held_out
+        self.features, self.mean = taps.features, scale.feature_mean
+        self.scale = np.float32(scale.feature_scale)
+        self.inputs = scale.local_inputs(taps)
+        matrix = with_bias(self.inputs)
+        self.moment = matrix.T @ matrix / np.float32(len(matrix))
+        self.logits = spare_logits(taps.logits, np.zeros(spare, bool))
+
+    def open_to(self, local: LocalExpert, gate: Gate, threshold: float) -> Trial:
+        """Return the held-out samples for which the gate opens at a threshold: no others' answers can turn."""
+        weights = gate.weights.values()[0] / self.scale
+        log_odds = self.features @ weights + np.float32(gate.bias - float(self.mean @ weights))
+        rows = np.flatnonzero(log_odds > threshold - 4)  # weight 0.018: a little more than are answered
+        return Trial(self.logits[rows], local.correct(self.inputs[rows]), log_odds[rows], self.labels[rows])
+
+
+def guard(reference: Reference, local: LocalExpert, gate: Gate, before: Verdict, budget: float) -> Verdict:
+    """Return a verdict whose threshold is raised until the generic loss is again within the budget.
+
+    The threshold in force was found by the acceptance test from the highest down; here, from it upwards, the first that
+    passes is taken. What was declined stays so.
+    """
+    if not before.accepted:
+        return before
+    n = len(reference.labels)
+    trial = reference.open_to(local, gate, before.threshold)
+    for threshold in map(float, THRESHOLDS[before.threshold - 1e-6 <= THRESHOLDS]):
+        wrong, right = trial.turned(threshold)
+        shown = confidence_within(wrong, right, n, budget)
+        if shown >= CONFIDENCE - 1e-9:
+            return replace(before, threshold=threshold, generic_loss=(wrong - right) / n, confidence=shown)
+    return replace(before, accepted=False, threshold=float(THRESHOLDS[-1]), generic_loss=0.0, confidence=0.0)
+
+
+def curvature_inverse(moment: Array) -> Array:
+    """Return the inverse of ``CURVATURE * moment + DECAY * I``, from the inputs' second moments (P + 1, P + 1)."""
+    bound = CURVATURE * moment.astype(np.float64) + DECAY * np.eye(len(moment))
+    return np.linalg.inv(bound).astype(np.float32)
+
+
+def absorb(inverse: Array, inputs: Array) -> Array:
+    """Return the inverse after one more sample (Sherman and Morrison, Annals of Mathematical Statistics 21, 1950)."""
+    reached = inverse @ inputs
+    shrunk: Array = CURVATURE / np.float32(1 + CURVATURE * float(inputs @ reached)) * np.outer(reached, reached)
+    return np.asarray(inverse - shrunk, np.float32)
+
+
+def grow(
+    weights: Weights, inputs: Array, features: Array, logits: Array, targets: npt.NDArray[np.int64], known: int,
+    generic: Array, rounded: Array, given: Array,
+) -> Weights:  # fmt: skip
+    """Move the parts a few steps towards what training on all samples would give.
+
+    The local expert's steps are quasi-Newton ones under a fixed bound on the curvature, whose inverse grows with each
+    sample (Boehning, "Multinomial logistic regression algorithm", 1992), the first with the gradient at the rounded
+    weights, as training has it. The gate's are of steepest descent, each as long as its bound along that direction
+    allows.
+
+    Parameters
+    ----------
+    weights : Weights
+        With `inverse`.
+    inputs, features : ndarray of float32, shapes (r, P + 1) and (r, F)
+        Standardized, of the replayed samples; the last is the new one.
+    logits, targets : ndarray, shapes (r, C + S) and (r,)
+    known : int
+        How many samples there are in all, the new one among them: replayed ones stand for the others.
+    generic : ndarray of float32, shape (m, F)
+        Standardized features of the retention set's training part.
+    rounded : ndarray of float32, shape (C + S, P + 1)
+        The local expert's weights as kept until now.
+    given : ndarray of float32, shape (C + S, 1)
+        1 for each class of which the user gave samples.
+    """
+    assert weights.inverse is not None
+    inverse = absorb(weights.inverse, inputs[-1])
+    replayed, rows = len(inputs), np.arange(len(inputs))
+    standing = np.full((replayed, 1), (known - 1) / max(replayed - 1, 1), np.float32)
+    standing[-1] = 1
+    local = weights.local
+    for step in range(LOCAL_STEPS):
+        at = rounded if step == 0 else local
+        residual = softmax(logits + inputs @ at.T)
+        residual[rows, targets] -= 1
+        slope = (standing * residual).T @ inputs + np.float32(DECAY) * at
+        local = np.asarray(local - given * (slope @ inverse), np.float32)
+
+    gate: Array = np.append(weights.gate, np.float32(weights.bias)).astype(np.float32)
+    sides = [
+        (side, np.full(len(side), user, np.float32), np.full(len(side), 0.5 * len(generic) / len(side), np.float32))
+        for user, side in ((1, features), (0, generic))
+    ]
+    for _ in range(GATE_STEPS):
+        tilt: Array = np.append(np.float32(GATE_DECAY) * gate[:-1], np.float32(0)).astype(np.float32)
+        for side, users, importance in sides:
+            tilt += gate_gradient(gate, side, users, importance, 0.0)
+        along = sum(float(importance @ (side @ tilt[:-1] + tilt[-1]) ** 2) for side, _, importance in sides)
+        bend = 0.25 * along + GATE_DECAY * float(tilt[:-1] @ tilt[:-1])
+        gate -= tilt * np.float32(float(tilt @ tilt) / bend if bend > 0 else 0)
+    return Weights(local, gate[:-1], float(gate[-1]), inverse)
+
+
+def nudge(weights: Weights, inputs: Array, features: Array, logits: Array, target: int, bits: int) -> Weights:
+    """Move the parts towards one correction alone, where the samples learnt before are not at hand.
+
+    The inverse of their curvature keeps what they taught: it moves the local expert least where they were many (the
+    update of a Laplace approximation, as in Ritter, Botev, Barber, "Online structured Laplace approximations", 2018).
+
+    Parameters
+    ----------
+    weights : Weights
+        With `inverse`.
+    inputs, features, logits : ndarray of float32, shapes (P + 1,), (F,) and (C + S,)
+    target : int
+    bits : int
+    """
+    assert weights.inverse is not None
+    inverse = absorb(weights.inverse, inputs)
+    reach, local = inverse @ inputs, weights.local
+    for _ in range(NUDGES):
+        residual = softmax((logits + quantize(local, bits).values() @ inputs)[None])[0]
+        if residual[target] >= CLEAR:
+            break
+        residual[target] -= 1
+        local = local - np.outer(residual, reach)
+    doubt = 1 - float(sigmoid(features @ weights.gate + np.float32(weights.bias)))
+    opening = OPENING * doubt / (1 + float(features @ features))
+    return Weights(local, weights.gate + np.float32(opening) * features, weights.bias + opening, inverse)

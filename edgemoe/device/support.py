@@ -1,0 +1,175 @@
+"""The support: the user's own samples that a personalizer learnt from, kept so that they can be taken back."""
+
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from edgemoe.device.retention import Taps
+from edgemoe.errors import EdgemoeError
+from edgemoe.files import read_bounded, write_atomic
+
+__all__ = ["MOST_OF_A_CLASS", "Sample", "Support", "read_support", "write_support"]
+
+MOST_OF_A_CLASS = 50  # samples that are kept: the newest, since hands change; it bounds memory and training time
+LIMIT = 64 << 20  # bytes of a support's file; 50 samples of each of 111 classes take 4.4 MB unpacked
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One of the user's characters, as given and as the global expert sees it.
+
+    Attributes
+    ----------
+    image : ndarray of uint8, shape (28, 28)
+    label : str
+        In the classes that the personalizer knows.
+    target : int
+        The class's index.
+    taps : Taps
+        Of this one image.
+    """
+
+    image: npt.NDArray[np.uint8]
+    label: str
+    target: int
+    taps: Taps
+    key: bytes = field(init=False, repr=False)  # the image, to be looked up by
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.image.tobytes())
+
+
+class Support:
+    """Samples in the order in which they were learnt; never changed, only replaced.
+
+    Parameters
+    ----------
+    samples : iterable of Sample
+        Of each class the last `MOST_OF_A_CLASS` are kept.
+
+    Raises
+    ------
+    EdgemoeError
+        If one image is given with two labels; the message names both.
+    """
+
+    def __init__(self, samples: Iterable[Sample] = ()) -> None:
+        self._samples: list[Sample] = []
+        self._labels: dict[bytes, str] = {}
+        self._counts: dict[int, int] = {}
+        for sample in samples:
+            self._add(sample)
+
+    def _add(self, sample: Sample) -> None:
+        known = self._labels.setdefault(sample.key, sample.label)
+        if known != sample.label:
+            raise EdgemoeError(f"labels: one image is labelled {known!r} and {sample.label!r}")
+        self._samples.append(sample)
+        count = self._counts.get(sample.target, 0) + 1
+        if count > MOST_OF_A_CLASS:
+            oldest = next(row for row, other in enumerate(self._samples) if other.target == sample.target)
+            dropped = self._samples.pop(oldest)
+            if all(other.key != dropped.key for other in self._samples):
+                del self._labels[dropped.key]
+            count -= 1
+        self._counts[sample.target] = count
+
+    def plus(self, sample: Sample) -> "Support":
+        """Return the support with one more sample; errors as the constructor's."""
+        grown = Support()
+        grown._samples, grown._labels, grown._counts = list(self._samples), dict(self._labels), dict(self._counts)
+        grown._add(sample)
+        return grown
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self._samples)
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """What was learnt from, ``(n, 28, 28)``."""
+        return np.array([sample.image for sample in self], np.uint8).reshape(-1, 28, 28)
+
+    @property
+    def labels(self) -> npt.NDArray[np.str_]:
+        """Their labels ``(n,)``."""
+        return np.array([sample.label for sample in self], dtype="<U1")
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """Their class indices ``(n,)``."""
+        return np.array([sample.target for sample in self], np.int64)
+
+    @property
+    def classes(self) -> Iterable[int]:
+        """The indices of the classes that there are samples of."""
+        return self._counts.keys()
+
+    @property
+    def taps(self) -> Taps:
+        """What the global expert says of them."""
+        return Taps(*(np.concatenate([getattr(s.taps, tap) for s in self]) for tap in Taps.__dataclass_fields__))
+
+    def draw(self, count: int) -> "Support":
+        """Return the newest sample and others at random, `count` in all; the same ones for the same support's size."""
+        if len(self) <= count:
+            return self
+        others = np.random.default_rng(len(self)).choice(len(self) - 1, count - 1, replace=False)
+        drawn = Support()
+        drawn._samples = [self._samples[row] for row in (*others, -1)]
+        return drawn
+
+    def without(self, image: npt.NDArray[np.uint8]) -> "Support":
+        """Return the support without an image, however often it was learnt.
+
+        Raises
+        ------
+        EdgemoeError
+            If it was not learnt.
+        """
+        key = image.tobytes()
+        left = Support(sample for sample in self if sample.key != key)
+        if len(left) == len(self):
+            raise EdgemoeError(f"image: none of the {len(self):,} samples learnt from")
+        return left
+
+
+def write_support(path: str | os.PathLike[str], support: Support) -> None:
+    """Write images and labels atomically, as an .npz that `edgemoe.data.load_samples` reads as well."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, image=support.images, label=support.labels)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_support(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
+    """Read what `write_support` wrote: images ``(n, 28, 28)`` and labels ``(n,)``.
+
+    Raises
+    ------
+    EdgemoeError
+        If the file is none, or is damaged.
+    """
+    name = os.fspath(path)
+    content = read_bounded(path, LIMIT)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LIMIT:
+                raise EdgemoeError(f"{name}: unpacks to more than the {LIMIT:,} bytes that a support may have")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            images, labels = arrays["image"], arrays["label"]
+    except EdgemoeError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        raise EdgemoeError(f"{name}: not a whole support ({error})") from error
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise EdgemoeError(f"{name}: field 'image' must be uint8 (n, 28, 28), not {images.dtype} {images.shape}")
+    if labels.dtype.kind != "U" or labels.shape != images.shape[:1]:
+        raise EdgemoeError(f"{name}: field 'label' must be {len(images)} characters, not {labels.dtype} {labels.shape}")
+    return images, labels
