@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -37,7 +38,8 @@ def measure_cost(method: Method, ge: GlobalExpert, support: Characters, seed: in
         ``train_seconds`` (float), the processor's time, which is that on an idle core, and ``train_peak_bytes`` (int,
         or None where there is no /proc).
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    quiet = signal.signal, (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word; the parent has one
+    with ProcessPoolExecutor(1, get_context("spawn"), *quiet) as process:
         return process.submit(_fit_twice, method, ge, support, seed).result()
 
 
