@@ -18,6 +18,7 @@ __all__ = ["HEIGHT", "WIDTH", "curve", "scatter"]
 WIDTH, HEIGHT = 1200, 800  # pixels
 DPI = 120
 OURS, OTHERS = "#c0392b", "#44546a"
+STYLES = ("-", "--", "-.", ":")  # of our methods' lines, which share a colour
 LINEAR = 0.2  # points of generic accuracy up to which the axis is linear, and beyond which it is logarithmic
 
 
@@ -64,7 +65,10 @@ def curve(studies: Mapping[int, Mapping[str, Any]]) -> bytes:
     shots = sorted(studies)
     figure = _figure()
     names = in_order(studies[shots[-1]]["methods"])
-    colours = matplotlib.colormaps["tab20"](np.linspace(0, 1, 20))
+    ours = [name for name in names if is_ours(name)]
+    colours = [
+        colour for i, colour in enumerate(matplotlib.colormaps["tab20"](np.arange(20))) if i not in (6, 7)
+    ]  # the reds
     panels = (("errors_removed", "user errors removed, %"), ("generic_lost", "generic accuracy lost, points"))
     for panel, (key, title) in enumerate(panels):
         axes = figure.add_axes((0.07 + 0.37 * panel, 0.1, 0.31, 0.82))
@@ -72,9 +76,10 @@ def curve(studies: Mapping[int, Mapping[str, Any]]) -> bytes:
             if name == "global":
                 continue
             rows = [studies[count]["methods"][name] for count in shots]
-            colour = OURS if is_ours(name) else colours[number % 20]
+            colour = OURS if is_ours(name) else colours[number % len(colours)]
             axes.plot(
                 shots, [100 * row[key] for row in rows], color=colour, label=name,
+                linestyle=STYLES[ours.index(name) % len(STYLES)] if name in ours else "-",
                 linewidth=2.2 if is_ours(name) else 1.1, marker="os^D"[number % 4], markersize=4,
             )  # fmt: skip
             if is_ours(name):
