@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edgemoe.device.global_expert import load_global_expert
+from edgemoe.device.global_expert import GlobalExpert, load_global_expert
 from edgemoe.device.mixture import MixtureOfExperts
 from edgemoe.device.personalizer import Personalizer
 from edgemoe.errors import EdgemoeError
@@ -26,9 +26,20 @@ from edgemoe.simulator import simulated_samples
 
 __all__ = ["compare", "interleave", "main", "measure_latency"]
 
-BATCHES = {1: 3000, 100: 200}  # images a call, and blocks of calls
+BATCHES = {1: 300, 100: 20}  # images a call, and blocks of calls for each set of sessions
+SETS = 8  # onnxruntime places a session's weights anew each time, which alone moves a ratio by 3 %
 SPAN = 5e-4  # seconds that a block's calls take together, at least: many ticks of the clock, few of the scheduler
-RESAMPLES = 1000  # of the bootstrap over blocks (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13)
+PAIRS = (
+    ("routed", "global logits"),
+    ("routed answer", "global logits"),
+    ("routed", "global taps"),
+    ("routed answer", "global taps"),
+    ("global taps", "global logits"),
+    ("mixture predict", "global predict"),
+)
+RESAMPLES = (
+    2000  # of the bootstrap over sets of sessions (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13)
+)
 
 
 def interleave(
@@ -67,22 +78,31 @@ def interleave(
 def compare(
     seconds: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], seed: int = 0
 ) -> dict[str, float | list[float]]:
-    """Return the median of the blocks' ratios of two calls that were timed in the same blocks, with a 95 % interval."""
-    ratios = seconds / reference
+    """Compare two calls that were timed in the same blocks, both ``(sets, blocks)``.
+
+    Returns
+    -------
+    dict
+        ``ratio``, the mean over the sets of the median of their blocks' ratios, and its 95 % interval ``ci95`` over the
+        sets.
+    """
+    ratios = np.median(seconds / reference, axis=1)
     rng = np.random.default_rng(seed)
-    draws = np.median(ratios[rng.integers(0, len(ratios), (RESAMPLES, len(ratios)))], axis=1)
+    draws = ratios[rng.integers(0, len(ratios), (RESAMPLES, len(ratios)))].mean(axis=1)
     low, high = np.percentile(draws, [2.5, 97.5])
-    return {"ratio": round(float(np.median(ratios)), 4), "ci95": [round(float(low), 4), round(float(high), 4)]}
+    return {"ratio": round(float(ratios.mean()), 4), "ci95": [round(float(low), 4), round(float(high), 4)]}
 
 
-def measure_latency(moe: MixtureOfExperts, batches: dict[int, int], seed: int = 0) -> dict[str, Any]:
+def measure_latency(moe: MixtureOfExperts, batches: dict[int, int], sets: int, seed: int = 0) -> dict[str, Any]:
     """Time a mixture and its global expert.
 
     Parameters
     ----------
     moe : MixtureOfExperts
     batches : dict of int to int
-        Images a call, and how many blocks of calls to time.
+        Images a call, and how many blocks of calls to time in each set of sessions.
+    sets : int
+        How many times all sessions are made anew.
     seed : int
         Of the simulated characters that are read.
 
@@ -94,36 +114,28 @@ def measure_latency(moe: MixtureOfExperts, batches: dict[int, int], seed: int = 
         the routed graph with both outputs, ``routed answer`` the same asked for its probabilities alone;
         ``global predict`` and ``mixture predict`` are the package's own calls, from uint8 images to characters.
     """
-    shipped = _session(moe.ge.graph)
-    bare = _session(_answer_only(moe.ge.graph))
-    routed = _session(routed_graph(moe))
     pool, _ = simulated_samples(seed, -(-max(batches) // len(moe.ge.classes)), moe.ge.classes, sample_seed=1)
+    graphs = {"global logits": _answer_only(moe.ge.graph), "global taps": moe.ge.graph, "routed": routed_graph(moe)}
+    rows: dict[int, list[dict[str, npt.NDArray[np.float64]]]] = {batch: [] for batch in batches}
+    for index in range(sets):
+        fresh = MixtureOfExperts(GlobalExpert(moe.ge.bundle, moe.ge.form), moe.profile)
+        sessions = {name: _session(graph) for name, graph in graphs.items()}
+        for batch, blocks in batches.items():
+            images = pool[:batch]
+            feed = {"image": images[:, None].astype(np.float32) / np.float32(255)}
+            calls: dict[str, Callable[[], object]] = {
+                **{name: partial(session.run, None, feed) for name, session in sessions.items()},
+                "routed answer": partial(sessions["routed"].run, ["probabilities"], feed),
+                "global predict": partial(fresh.ge.predict, images),
+                "mixture predict": partial(fresh.predict, images),
+            }
+            rows[batch].append(interleave(calls, blocks, index))
     found: dict[str, Any] = {}
-    for batch, blocks in batches.items():
-        images = pool[:batch]
-        feed = {"image": images[:, None].astype(np.float32) / np.float32(255)}
-        calls: dict[str, Callable[[], object]] = {
-            "global logits": partial(bare.run, None, feed),
-            "global taps": partial(shipped.run, None, feed),
-            "routed": partial(routed.run, None, feed),
-            "routed answer": partial(routed.run, ["probabilities"], feed),
-            "global predict": partial(moe.ge.predict, images),
-            "mixture predict": partial(moe.predict, images),
-        }
-        times = interleave(calls, blocks)
-        references = {
-            "global logits": ("routed", "routed answer", "global taps"),
-            "global taps": ("routed", "routed answer"),
-            "global predict": ("mixture predict",),
-        }
+    for batch, timed in rows.items():
+        times = {name: np.array([row[name] for row in timed]) for name in timed[0]}
         found[str(batch)] = {
-            "blocks": blocks,
             "ns_per_image": {name: round(float(np.median(values)) / batch * 1e9) for name, values in times.items()},
-            "ratios": {
-                f"{name} / {reference}": compare(times[name], times[reference])
-                for reference, names in references.items()
-                for name in names
-            },
+            "ratios": {f"{name} / {reference}": compare(times[name], times[reference]) for name, reference in PAIRS},
         }
     return found
 
@@ -169,7 +181,9 @@ def main() -> None:
             "machine": _machine(),
             "onnxruntime": onnxruntime.__version__,
             "threads": 1,
-            "profiles": {name: measure_latency(moe, BATCHES, options.seed) for name, moe in subjects.items()},
+            "blocks": BATCHES,
+            "sets": SETS,
+            "profiles": {name: measure_latency(moe, BATCHES, SETS, options.seed) for name, moe in subjects.items()},
         }
         write_atomic(options.out, (json.dumps(found, indent=1) + "\n").encode())
     except EdgemoeError as error:

@@ -151,8 +151,10 @@ def _routed(moe: MixtureOfExperts, features_scale: float | None) -> "tuple[list[
         make(
             "ThresholdedRelu", ["odds_weight"], ["weight"], alpha=float(np.nextafter(np.float32(CLOSED), np.float32(0)))
         ),
-        make("Add", [LOGITS, "correction"], ["local_logits"]),
-        make("Softmax", [LOGITS], ["global_probabilities"], axis=1),
+        # One reader of the logits: for a second one onnxruntime would convert their integers again.
+        make("LogSoftmax", [LOGITS], ["global_logs"], axis=1),
+        make("Add", ["global_logs", "correction"], ["local_logits"]),
+        make("Exp", ["global_logs"], ["global_probabilities"]),
         make("Softmax", ["local_logits"], ["local_probabilities"], axis=1),
         # Where the weight is 0 this is the global expert's answer to the last bit.
         make("Sub", ["local_probabilities", "global_probabilities"], ["difference"]),
