@@ -113,7 +113,7 @@ def fit_full_finetune(
 
 
 def fit_bias_only(
-    ge: GlobalExpert, user: Characters, seed: int, *, rate: float = 1e-2, epochs: int = 40, distort: bool = True
+    ge: GlobalExpert, user: Characters, seed: int, *, rate: float = 0.03, epochs: int = 40, distort: bool = True
 ) -> Finetuned:
     """Fine-tune the biases of all layers, and no weight.
 
@@ -155,8 +155,8 @@ def fit_lora(
     user: Characters,
     seed: int,
     *,
-    rank: int = 4,
-    rate: float = 1e-2,
+    rank: int = 8,
+    rate: float = 0.01,
     epochs: int = 40,
     distort: bool = True,
 ) -> Finetuned:

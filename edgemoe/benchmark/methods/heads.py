@@ -135,10 +135,10 @@ def fit_pfl_moe(
     user: Characters,
     seed: int,
     *,
-    features: str = "hidden",
-    rate: float = 0.01,
-    steps: int = 100,
-    decay: float = 0.0,
+    features: str = "pooled",
+    rate: float = 0.001,
+    steps: int = 200,
+    decay: float = 1.0,
 ) -> PersonalHead:
     """Train a personal last layer and a sigmoid gate on the user's data alone, beside the frozen global expert.
 

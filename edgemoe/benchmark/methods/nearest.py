@@ -100,9 +100,9 @@ def fit_knn_per(
     user: Characters,
     seed: int,
     *,
-    features: str = "pooled",
-    unit: bool = False,
-    neighbours: int = 10,
+    features: str = "convolution",
+    unit: bool = True,
+    neighbours: int = 50,
     width: float = 0.1,
     share: float = 0.5,
 ) -> KNNPer:
