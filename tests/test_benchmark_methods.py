@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from torch.nn.functional import cross_entropy
 
 from edgemoe import Personalizer
@@ -108,14 +106,15 @@ def test_the_threshold_router_asks_the_local_expert_below_the_threshold(ge, user
 
 
 @pytest.mark.parametrize("features", ["hidden", "pooled", "convolution"])
-def test_nearest_mean_is_sklearns_nearest_centroid(ge, user, others, features):
+def test_nearest_mean_is_a_search_over_class_means_one_by_one(ge, user, others, features):
     rows = {
         "hidden": lambda c: c.hidden,
         "pooled": lambda c: ge.standardizer.local_inputs(c.taps),
         "convolution": lambda c: ge.standardizer.gate_inputs(c.taps),
     }[features]
     adapted = fit_nearest_mean(ge, user, 0, features=features, unit=False)
-    expected = NearestCentroid().fit(rows(user), user.labels).predict(rows(others))
+    means = {label: rows(user)[user.labels == label].mean(axis=0) for label in set(user.labels)}
+    expected = [min(means, key=lambda label: np.linalg.norm(row - means[label])) for row in rows(others)]
     assert (adapted.predict(others) == expected).mean() > 0.99  # but for ties in the last bit
     assert adapted.macs == 24 * rows(user).shape[1]
     assert adapted.bytes == 24 * rows(user).shape[1] + 24
@@ -126,29 +125,41 @@ def test_nearest_mean_cannot_answer_a_class_without_samples(ge, user, others):
 
 
 @pytest.mark.parametrize(("unit", "neighbours"), [(False, 7), (True, 1000)])
-def test_knn_per_is_sklearns_weighted_vote_mixed_with_the_global_expert(
+def test_knn_per_is_a_vote_counted_one_by_one_mixed_with_the_global_expert(
     ge, user, others, hidden_rows, unit, neighbours
 ):
     stored, asked = (rows / np.linalg.norm(rows, axis=1, keepdims=True) if unit else rows for rows in hidden_rows)
     spread = np.sqrt(((stored - stored.mean(0)) ** 2).sum(1).mean())
     adapted = fit_knn_per(ge, user, 0, features="hidden", unit=unit, neighbours=neighbours, width=0.3, share=0.6)
-    oracle = KNeighborsClassifier(
-        min(neighbours, len(user)), weights=lambda distances: np.exp(-distances / (0.3 * spread))
-    )
     votes = np.zeros((len(others), 47))
-    votes[:, np.unique(user.labels)] = oracle.fit(stored, user.labels).predict_proba(asked)
+    for row, vote in zip(asked, votes, strict=True):
+        distances = np.linalg.norm(stored - row, axis=1)
+        for near in np.argsort(distances)[:neighbours]:
+            vote[user.labels[near]] += np.exp(-distances[near] / (0.3 * spread))
+        vote /= vote.sum()
     expected = (0.6 * votes + 0.4 * softmax(others.taps.logits)).argmax(axis=1)
     assert (adapted.predict(others) == expected).mean() > 0.99
     assert adapted.bytes == len(user) * stored.shape[1] + len(user)
     assert adapted.macs == len(user) * stored.shape[1]
 
 
-def test_the_linear_probe_is_sklearns_logistic_regression(ge, user, others, hidden_rows):
-    stored, asked = (np.column_stack([rows, np.ones(len(rows))]) for rows in hidden_rows)
+def test_the_linear_probe_is_the_logistic_regression_that_torchs_lbfgs_finds(ge, user, others, hidden_rows):
+    stored, asked = (torch.from_numpy(np.column_stack([rows, np.ones(len(rows))])) for rows in hidden_rows)
+    classes, targets = np.unique(user.labels, return_inverse=True)
+    weights = torch.zeros(24, stored.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = cross_entropy(stored @ weights.T, torch.from_numpy(targets), reduction="sum") + (weights**2).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
     adapted = fit_linear_probe(ge, user, 0, features="hidden", decay=2.0, steps=2000)
-    oracle = LogisticRegression(C=0.5, fit_intercept=False, max_iter=5000, tol=1e-8).fit(stored, user.labels)
-    assert np.abs(adapted.weights - oracle.coef_).max() < 0.01
-    assert (adapted.predict(others) == oracle.predict(asked)).mean() > 0.99
+    expected = weights.detach()
+    assert np.abs(adapted.weights - expected.numpy()).max() < 0.01
+    assert (adapted.predict(others) == classes[(asked @ expected.T).argmax(1)]).mean() > 0.99
     assert adapted.bytes == 24 * (user.hidden.shape[1] + 1) + 24
     assert adapted.macs == 24 * user.hidden.shape[1]
 
