@@ -78,6 +78,8 @@ def personalize(
         "threshold": verdict.threshold,
         "generic_loss": verdict.generic_loss,
         "user_gain": verdict.user_gain,
+        "confidence": verdict.confidence,
+        "wanted": verdict.wanted,
         "seconds": round(seconds, 3),
     }
     rows = [
@@ -93,11 +95,19 @@ def personalize(
 
 def describe(verdict: Verdict) -> str:
     """Say in words what the acceptance test found, on samples that no part was trained on."""
-    if not verdict.accepted:
-        loser = "other people" if verdict.user_gain is None else "the user"
-        return f"declined: {loser} would lose, the global expert answers alone"
-    gain = "too few samples to tell" if verdict.user_gain is None else f"{100 * verdict.user_gain:+.1f} points"
-    return f"accepted: user {gain}, generic {-100 * verdict.generic_loss:+.1f} points, held out"
+    if verdict.accepted:
+        gain = "too few samples to tell" if verdict.user_gain is None else f"{100 * verdict.user_gain:+.1f} points"
+        shown = f"{verdict.confidence:.0%} sure of the budget"
+        return f"accepted: user {gain}, generic {-100 * verdict.generic_loss:+.1f} points, held out, {shown}"
+    if verdict.wanted is not None:
+        reason = f"no gain is seen yet, about {verdict.wanted} more samples would help"
+    elif verdict.user_gain is not None and verdict.user_gain < 0:
+        reason = "the user would lose"
+    elif verdict.confidence:
+        reason = "the labels do not fit the images, or nothing is gained"
+    else:
+        reason = "other people would lose"
+    return f"declined: {reason}; the global expert answers alone"
 
 
 def _write_images(path: Path, samples: UserSamples) -> None:

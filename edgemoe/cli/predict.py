@@ -1,14 +1,18 @@
 """`edgemoe predict`: label, confidence, and which expert answered."""
 
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from edgemoe import MixtureOfExperts, load_global_expert
 from edgemoe.cli.inputs import user_samples
 from edgemoe.cli.options import Expert, Json, ProfileFile, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit, percent, table
+from edgemoe.cli.pictures import draw_answers
+from edgemoe.files import write_atomic
 
 __all__ = ["predict"]
 
@@ -22,24 +26,32 @@ def predict(
     samples: SamplesPath = None,
     writer: WriterId = None,
     seed: Seed = 0,
+    reject: Annotated[
+        float, typer.Option(min=0, max=1, help="Give no label where the answer's probability is lower.")
+    ] = 0.0,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the characters here as PNG, misread ones first, with what each said.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read characters: label, confidence, and which expert answered.
 
-    The expert is the one whose own answer the mixture gave: global, local, or both. It is neither in the rare case
-    that blending them put a third label first.
+    The expert is the one whose own answer the mixture gave: global, local, or both. It is neither where the answer is
+    rejected, or in the rare case that blending them put a third label first.
 
     Example: edgemoe predict --profile me.moe --samples photos
     """
     expert = load_global_expert(ge)
     moe = MixtureOfExperts.load(profile, expert)
     found = user_samples(samples, writer, expert, seed, PER_CLASS, sample_seed=1)
-    answers = moe.explain(found.images)
+    answers = moe.explain(found.images, reject)
     predictions: list[dict[str, Any]] = [
         {
             "index": index,
             "label": str(label),
             "confidence": float(row.max()),
+            "global": str(of_global),
+            "local": str(of_local),
             "expert": {(1, 0): "global", (0, 1): "local", (1, 1): "both", (0, 0): "neither"}[
                 int(label == of_global), int(label == of_local)
             ],
@@ -59,6 +71,10 @@ def predict(
         )
     ]
 
+    if picture is not None:
+        footer = f"{expert.name}, profile {profile}, {found.source}"
+        write_atomic(picture, draw_answers(found.images, answers, found.labels, "Which ones, and why", footer))
+
     def show(console: Console) -> None:
         rows = (
             (p["index"], p["label"], p["truth"], percent(p["confidence"]), p["expert"], f"{p['gate']:.2f}")
@@ -69,6 +85,9 @@ def predict(
         if len(predictions) > ROWS:
             console.print(f"The first {ROWS}; --json prints all.")
         counts = Counter(p["expert"] for p in predictions)
+        if picture is not None:
+            console.print(f"Picture: {picture}", markup=False)
         console.print("Answered by: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
 
-    emit({"source": found.source, "predictions": predictions}, as_json, show)
+    result = {"source": found.source, "picture": None if picture is None else str(picture), "predictions": predictions}
+    emit(result, as_json, show)

@@ -128,14 +128,15 @@ class Personalizer(MixtureOfExperts):
         Parameters
         ----------
         images : ndarray of uint8, shape (n, 28, 28)
-            Ink 255 on 0. Of each class the last `MOST_OF_A_CLASS` are learnt from.
+            Ink 255 on 0. Of each class the last `MOST_OF_A_CLASS` are learnt from; of an image that is given with two
+            labels, the last label counts.
         labels : sequence of str, length n
             One character each; merged onto the global expert's classes by the EMNIST rule.
 
         Raises
         ------
         EdgemoeError
-            If images or labels are unusable, or one image has two labels; an earlier profile then stays as it was.
+            If images or labels are unusable; an earlier profile then stays as it was.
         """
         self._train(Support(self._read(images, labels)))
         self._resumed = False
@@ -151,13 +152,13 @@ class Personalizer(MixtureOfExperts):
         """Learn from one correction at the cost of some inferences; nothing need have been fitted before.
 
         Some steps on this sample and on some of those learnt before. Whenever their number has doubled since the last
-        whole training, or the acceptance test has got as many more as it wanted, all of it is trained and tested anew.
+        whole training, the acceptance test has got as many more as it wanted, or an image was learnt with another label
+        before, all of it is trained and tested anew.
 
         Raises
         ------
         EdgemoeError
-            If the image or the label is unusable, or the image was learnt with another label (`forget` it first);
-            nothing is then changed.
+            If the image or the label is unusable; nothing is then changed.
         """
         self._check()
         begun = hasattr(self, "profile")
@@ -169,13 +170,14 @@ class Personalizer(MixtureOfExperts):
                 self._learn_alone(taps, target)
                 return self
             sample = Sample(array, str(self.classes_[target]), target, taps)
-            support = self._support.plus(sample)
+            relabelled, support = self._support.contradicts(sample), self._support.plus(sample)
         except EdgemoeError:
             if not begun:
                 del self.profile
             raise
         wanted = self.profile.verdict.wanted
-        if len(support) >= min(max(2 * self._trained, 1), self._trained + (wanted or len(support))):
+        due = min(max(2 * self._trained, 1), self._trained + (wanted or len(support)))
+        if relabelled or len(support) >= due:
             self._remember()
             history = self._history
             self._train(support)

@@ -50,12 +50,8 @@ class Support:
     Parameters
     ----------
     samples : iterable of Sample
-        Of each class the last `MOST_OF_A_CLASS` are kept.
-
-    Raises
-    ------
-    EdgemoeError
-        If one image is given with two labels; the message names both.
+        Of each class the last `MOST_OF_A_CLASS` are kept. Where one image is given with two labels the last one counts:
+        a plain stroke may be an I today and a 1 tomorrow, and a wrong label is put right by giving another.
     """
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
@@ -66,21 +62,29 @@ class Support:
             self._add(sample)
 
     def _add(self, sample: Sample) -> None:
-        known = self._labels.setdefault(sample.key, sample.label)
-        if known != sample.label:
-            raise EdgemoeError(f"labels: one image is labelled {known!r} and {sample.label!r}")
+        if self.contradicts(sample):
+            for row in [row for row, other in enumerate(self._samples) if other.key == sample.key][::-1]:
+                self._drop(row)
+        self._labels[sample.key] = sample.label
         self._samples.append(sample)
-        count = self._counts.get(sample.target, 0) + 1
-        if count > MOST_OF_A_CLASS:
-            oldest = next(row for row, other in enumerate(self._samples) if other.target == sample.target)
-            dropped = self._samples.pop(oldest)
-            if all(other.key != dropped.key for other in self._samples):
-                del self._labels[dropped.key]
-            count -= 1
-        self._counts[sample.target] = count
+        self._counts[sample.target] = self._counts.get(sample.target, 0) + 1
+        if self._counts[sample.target] > MOST_OF_A_CLASS:
+            self._drop(next(row for row, other in enumerate(self._samples) if other.target == sample.target))
+
+    def _drop(self, row: int) -> None:
+        dropped = self._samples.pop(row)
+        self._counts[dropped.target] -= 1
+        if not self._counts[dropped.target]:
+            del self._counts[dropped.target]
+        if all(other.key != dropped.key for other in self._samples):
+            del self._labels[dropped.key]
+
+    def contradicts(self, sample: Sample) -> bool:
+        """Return whether the sample's image was learnt with another label."""
+        return self._labels.get(sample.key, sample.label) != sample.label
 
     def plus(self, sample: Sample) -> "Support":
-        """Return the support with one more sample; errors as the constructor's."""
+        """Return the support with one more sample."""
         grown = Support()
         grown._samples, grown._labels, grown._counts = list(self._samples), dict(self._labels), dict(self._counts)
         grown._add(sample)

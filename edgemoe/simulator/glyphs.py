@@ -1,7 +1,7 @@
 """The simulator's letter shapes: the forms people give each character, as splines through a few points.
 
-`glyphs.json` is our own drawing. A character has one or more forms; a form has strokes, each written
-as points ``"x,y x,y"`` in the order of the pen, x to the right and y up, baseline at 0, capitals 100 high. A
+`glyphs.json` and `symbols.json` are our own drawing. A character has one or more forms; a form has strokes, each
+written as points ``"x,y x,y"`` in the order of the pen, x to the right and y up, baseline at 0, capitals 100 high. A
 point marked ``^`` is a corner; the pen turns smoothly at all others. A stroke that ends where it began is a
 closed ring.
 """
@@ -21,9 +21,12 @@ from edgemoe.classes import CLASS_SETS
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded
 
-__all__ = ["Form", "glyphs", "load_glyphs"]
+__all__ = ["SYMBOLS", "Form", "glyphs", "load_glyphs"]
 
 Array = npt.NDArray[np.float64]
+
+SYMBOLS = "+=#&@%"
+"""Characters that no global expert has a class for, to be taught."""
 
 STEP = 4.0
 """Distance between neighbouring samples of a stroke, in hundredths of a capital's height."""
@@ -68,17 +71,18 @@ class Form:
 
 @cache
 def glyphs() -> Mapping[str, tuple[Form, ...]]:
-    """The forms of the 62 characters as shipped with the package."""
-    return load_glyphs(Path(__file__).with_name("glyphs.json"))
+    """The forms of the 62 characters, and of `SYMBOLS`, as shipped with the package."""
+    folder = Path(__file__).parent
+    return load_glyphs(folder / "glyphs.json") | load_glyphs(folder / "symbols.json", SYMBOLS)
 
 
-def load_glyphs(path: str | os.PathLike[str]) -> dict[str, tuple[Form, ...]]:
+def load_glyphs(path: str | os.PathLike[str], characters: str = CLASS_SETS["byclass"]) -> dict[str, tuple[Form, ...]]:
     """Read and check a file of glyphs.
 
     Returns
     -------
     dict
-        The forms of each of the 62 ByClass characters.
+        The forms of each of the characters.
 
     Raises
     ------
@@ -92,8 +96,8 @@ def load_glyphs(path: str | os.PathLike[str]) -> dict[str, tuple[Form, ...]]:
         if isinstance(error, EdgemoeError):
             raise
         raise EdgemoeError(f"{source}: not a JSON file ({error})") from error
-    if not isinstance(content, dict) or set(content) != set(CLASS_SETS["byclass"]):
-        raise EdgemoeError(f"{source}: must be an object with the 62 characters as its keys")
+    if not isinstance(content, dict) or set(content) != set(characters):
+        raise EdgemoeError(f"{source}: must be an object with the {len(characters)} characters as its keys")
     return {character: _forms(entries, f"{source}: {character!r}") for character, entries in content.items()}
 
 

@@ -36,8 +36,8 @@ def simulated_samples(
     per_class : int, at least 1
         Samples of each class.
     classes : iterable of str
-        Characters, such as `CLASS_SETS` has. By EMNIST's rule a capital whose small letter is not among them
-        stands for both, which are then written in turn.
+        Characters, such as `CLASS_SETS` and `SYMBOLS` have. By EMNIST's rule a capital whose small letter is not
+        among them stands for both, which are then written in turn.
     strength : float in [0, 1]
         How far the writer's style may lie from the copybook's.
     sample_seed : int, at least 0
@@ -53,7 +53,7 @@ def simulated_samples(
     Raises
     ------
     EdgemoeError
-        If an argument is out of range, or a class is not among the 62 characters.
+        If an argument is out of range, or a class is no character that simulated writers know.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def generic_samples(seed: int, per_class: int = 20, classes: Iterable[str] = CLA
     Raises
     ------
     EdgemoeError
-        If an argument is out of range, or a class is not among the 62 characters.
+        If an argument is out of range, or a class is no character that simulated writers know.
     """
     names = _checked(per_class, classes)
     if seed < 0:

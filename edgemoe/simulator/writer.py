@@ -29,7 +29,7 @@ class Writer:
         Parameters
         ----------
         characters : sequence of str, length n
-            One of the 62 ByClass characters each; a plain string will do.
+            One of the 62 ByClass characters or of `SYMBOLS` each; a plain string will do.
         seed : int, at least 0
             The same writer, characters and seed give the same strokes.
 
@@ -42,7 +42,7 @@ class Writer:
         Raises
         ------
         EdgemoeError
-            If a character is not among the 62, or the seed is negative.
+            If a character is none of these, or the seed is negative.
         """
         rng = _generator(self.seed, 0, seed)
         hands = {character: _Hand(self, character) for character in sorted(set(characters))}
@@ -74,7 +74,7 @@ class _Hand:
 
     def __init__(self, writer: Writer, character: str) -> None:
         if character not in glyphs():
-            raise EdgemoeError(f"character {character!r} is none of the 62 that a simulated writer knows")
+            raise EdgemoeError(f"character {character!r} is none of those that a simulated writer knows")
         # A generator of its own, so that a character's look does not hang on the others asked for.
         rng = _generator(writer.seed, 1, ord(character))
         self.character = character
