@@ -48,6 +48,7 @@ def linear(
     retention: float = 0.0,
     copies: int = 0,
     strength: float = 1.0,
+    late: bool = False,
     bags: int = 0,
     confused: bool = False,
     smoothing: float = 0.0,
@@ -71,6 +72,8 @@ def linear(
         Distorted copies of each of the user's samples; all forms of a sample weigh 1 together.
     strength : float
         How distorted, against what `augment` says.
+    late : bool
+        Train on the user's samples alone, and take copies and generic samples into account when rounding.
     bags : int
         Average over so many bootstrap samples of the user's.
     confused : bool
@@ -103,7 +106,8 @@ def linear(
         scale = decay * max(1.0, (matrix.shape[1] - 1) / USUAL)
         precision = np.broadcast_to(scale * known.decay, (1, 1) if known.decay.size == 1 else known.center.shape)
         whole = Correction(matrix, logits, targets, importance, trained, known.center, precision.astype(np.float32))
-        weights = whole.fit()
+        plain = plain_correction(with_bias(support.read(view)), support.taps.logits, support.labels, decay)
+        weights = plain.fit() if late else whole.fit()
         if bags:
             rng = np.random.default_rng(0)
             draws = [np.bincount(rng.integers(0, len(seen), len(seen)), minlength=len(seen)) for _ in range(bags)]

@@ -121,10 +121,10 @@ def pooled_weights(bits: int, decay: float = 10.0, rank: int | None = None) -> M
         if rank is None:
             return _around(bench, view, quantize(weights, bits))
         left, values, right = np.linalg.svd(weights, full_matrices=False)
-        root = np.sqrt(values[:rank])
-        first, second = quantize(left[:, :rank] * root, bits), quantize(right[:rank] * root[:, None], bits)
-        prior = _around(bench, view, quantize(weights, bits))
-        return Prior(first.values() @ second.values(), prior.decay, prior.unit, first.nbytes + second.nbytes)
+        root = np.sqrt(values[:rank])[:, None]
+        first, second = quantize(left[:, :rank].T * root, bits), quantize(right[:rank] * root, bits)
+        flat = no_prior(bench, view)
+        return Prior(first.values().T @ second.values(), flat.decay, flat.unit, first.nbytes + second.nbytes)
 
     return make
 

@@ -104,7 +104,7 @@ for size, bits in (("", 2), ("full-", 8)):
     for copies in (2, 4):
         words = f"local expert learns {copies} distorted copies of each sample too"
         _local(f"{size}copies-{copies}", words, linear(bits=bits, copies=copies), which)
-_local("copies-8", "the same, 8 copies", linear(copies=8))
+_local("copies-8", "local expert learns 8 distorted copies of each sample too", linear(copies=8))
 for strength in (0.5, 1.5):
     words = f"4 copies, {strength} times as distorted"
     _local(f"copies-4-distorted-{strength}", words, linear(copies=4, strength=strength))
@@ -121,15 +121,36 @@ _local(
 _local(
     "full-features-copies-4", "4 copies, all features, 2 bits", linear("features", 2, copies=4, strength=1.25), "full"
 )
+_local(
+    "copies-4-retention-late",
+    "the same, taken into account in rounding alone",
+    linear(copies=4, strength=1.25, retention=0.1, late=True),
+)
 _both(
     "copies-4-gate",
     "4 copies; gate in 4 bits rounded by the loss",
     with_parts(linear(copies=4, strength=1.25), logistic(bits=4, straight=True)),
 )
 _both(
+    "copies-4-retention-gate-3",
+    "4 copies, generic samples in the loss; gate in 3 bits rounded by the loss",
+    with_parts(linear(copies=4, strength=1.25, retention=0.1), logistic(bits=3, straight=True)),
+)
+_both(
     "copies-4-retention-gate",
     "4 copies, generic samples in the loss; gate in 4 bits rounded by the loss",
     with_parts(linear(copies=4, strength=1.25, retention=0.1), logistic(bits=4, straight=True)),
+)
+_local(
+    "copies-4-retention-prior",
+    "4 copies, generic samples in the loss, start from other writers' correction of rank 2, 4 bits shipped",
+    linear(copies=4, strength=1.25, retention=0.1, prior=pooled_weights(4, rank=2)),
+)
+_local(
+    "full-copies-4-retention-prior",
+    "4 copies, generic samples in the loss, start from other writers' correction, 2 bits shipped",
+    linear(bits=8, copies=4, strength=1.25, retention=0.1, prior=pooled_weights(2)),
+    "full",
 )
 _both(
     "full-copies-4-retention",

@@ -27,7 +27,7 @@ def markdown(record: dict[str, Any]) -> str:
     """Return the table, a row an experiment, in the record's order."""
     lines = [
         "| `--only` | what is tried | errors removed | generic lost | at equal loss, against the product | bytes "
-        "| gate AUC | kept |",
+        "| gate AUC | worth keeping |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in record["experiments"].items():

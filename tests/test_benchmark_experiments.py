@@ -1,0 +1,261 @@
+"""The experiments are measured by what direct formulas give, and their table says what is on record."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from edgemoe.benchmark.experiments import __main__ as command
+from edgemoe.benchmark.experiments import figures, harness, table
+from edgemoe.benchmark.experiments.gates import logistic, product_gate
+from edgemoe.benchmark.experiments.local_experts import linear, low_rank, product_local
+from edgemoe.benchmark.experiments.priors import pooled_weights
+from edgemoe.benchmark.experiments.registry import EXPERIMENTS
+from edgemoe.benchmark.experiments.samples import load_bench
+from edgemoe.benchmark.experiments.training import Correction, Logistic
+from edgemoe.device.acceptance import blend
+from edgemoe.device.gate import CLOSED, weigh
+from edgemoe.device.global_expert import softmax
+from edgemoe.device.personalizer import Personalizer
+from edgemoe.errors import EdgemoeError
+from edgemoe.simulator import generic_samples, simulated_samples
+
+ROOT = Path(__file__).resolve().parents[1]
+CHEAP = ["compact", "local-2-bits-plain", "gate-8-bits"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiments")
+    people = [simulated_samples(seed, 6) for seed in range(3, 9)]
+    np.savez(
+        folder / "writers.npz",
+        image=np.concatenate([images for images, _ in people]),
+        label=np.concatenate([labels for _, labels in people]),
+        writer=np.repeat([f"p{index}" for index in range(6)], [len(labels) for _, labels in people]),
+    )
+    images, labels = generic_samples(1, 8)
+    np.savez(folder / "generic.npz", image=images, label=labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bench(ge, files):
+    return load_bench(ge, str(files / "writers.npz"), str(files / "generic.npz"), shots=2)
+
+
+@pytest.fixture(scope="module")
+def trials():
+    """Three writers' made-up answers, with ties and weights on the edge."""
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(3):
+        logits = np.round(rng.normal(0, 2, (150, 5)).astype(np.float32) * 2) / 2
+        correction = rng.normal(0, 2, (150, 5)).astype(np.float32)
+        odds, labels = rng.normal(-2, 3, 150).astype(np.float32), rng.integers(0, 5, 150)
+        labels[:90] = logits[:90].argmax(axis=1)
+        made.append((logits, correction, odds, labels))
+    return made
+
+
+def judged(trials):
+    return [figures.judge(o, softmax(z), softmax(z + c), y) for z, c, o, y in trials]
+
+
+def right(trial, threshold):
+    logits, correction, odds, labels = trial
+    return blend(logits, correction, weigh(odds, threshold)).argmax(axis=1) == labels
+
+
+def test_an_interval_of_weights_says_who_is_right_at_every_threshold(trials):
+    for trial, found in zip(trials, judged(trials), strict=True):
+        for threshold in np.linspace(-9, 9, 37):
+            assert (found.right(threshold) == right(trial, threshold)).all()
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.001, 0.02, 0.1])
+def test_the_threshold_is_the_lowest_that_a_sweep_finds(trials, budget):
+    def loss(threshold):
+        return np.mean([(t[0].argmax(axis=1) == t[3]).mean() - right(t, threshold).mean() for t in trials])
+
+    found = figures.threshold_within(judged(trials), budget)
+    sweep = np.arange(14, -14, -0.03)
+    losses = np.array([loss(threshold) for threshold in sweep])
+    over = np.flatnonzero(losses > budget + 1e-9)
+    assert over.size
+    assert found == pytest.approx(sweep[over[0]], abs=0.2)
+    assert loss(found) <= budget + 1e-9
+    assert (losses[sweep > found] <= budget + 1e-9).all()
+
+
+def test_a_loss_that_is_never_reached_sets_no_threshold(trials):
+    assert figures.threshold_within(judged(trials), 1.0) == -30
+    assert weigh(np.float32([-10]), -30) > CLOSED
+
+
+def test_the_area_under_the_curve_is_sklearns():
+    rng = np.random.default_rng(1)
+    ours, theirs = np.round(rng.normal(1, 1, 80), 1), np.round(rng.normal(0, 1, 200), 1)
+    truth = np.repeat([1, 0], [80, 200])
+    assert figures.area_under_curve(ours, theirs) == pytest.approx(roc_auc_score(truth, np.r_[ours, theirs]))
+
+
+def test_the_interval_holds_the_share_and_is_a_point_for_equal_writers():
+    gains, errors = np.random.default_rng(2).uniform(0, 0.2, 30), np.full(30, 0.25)
+    low, high = figures.interval(gains, errors)
+    assert low < gains.sum() / errors.sum() < high
+    assert figures.interval(np.full(30, 0.1), errors) == pytest.approx((0.4, 0.4))
+
+
+def test_no_writer_is_on_both_sides_and_no_sample_is_learnt_from_and_asked(bench, files):
+    with np.load(files / "writers.npz") as arrays:
+        writers = {image.tobytes(): who for image, who in zip(arrays["image"], arrays["writer"], strict=True)}
+    tested = {user.name for user in bench.users}
+    taught = {writers[image.tobytes()] for sample in bench.teachers for image in sample.images}
+    assert (len(tested), len(taught)) == (4, 2)
+    assert not tested & taught
+    for user in bench.users:
+        learnt, asked = ({i.tobytes() for i in s.images} for s in (user.support, user.rest))
+        assert not learnt & asked
+        assert {writers[i] for i in learnt | asked} == {user.name}
+        assert {writers[i.tobytes()] for i in user.bystanders.images} == tested - {user.name}
+
+
+def test_generic_figures_leave_out_what_the_retention_set_keeps(ge, shared_data):
+    from edgemoe.benchmark.experiments.samples import _retained_rows
+    from edgemoe.data import load_samples
+
+    images, _, _ = load_samples(f"{shared_data / 'emnist' / 'emnist.zip'}:bymerge-part:test")
+    assert _retained_rows(ge, ge.taps(images)).sum() == len(ge.retention)
+
+
+@pytest.mark.parametrize("size", ["compact", "full"])
+def test_the_product_rows_are_what_the_personalizer_keeps(ge, bench, size):
+    user = bench.users[0]
+    images, labels = user.support.images, np.array(list(ge.classes))[user.support.labels]
+    moe = Personalizer(ge, size).fit(images, labels)
+    mixture = EXPERIMENTS[size].fit(bench, user.support)
+    inputs = ge.standardizer.local_inputs(user.rest.taps)
+    assert mixture.local.correct(user.rest) == pytest.approx(moe.profile.local.correct(inputs), abs=2e-3)
+    odds = moe.profile.gate.log_odds(ge.standardizer.gate_inputs(user.rest.taps))
+    assert mixture.gate.log_odds(user.rest) == pytest.approx(odds, abs=2e-3)
+    assert harness.HEADER + mixture.local.kept + mixture.gate.kept == len(moe.profile.to_bytes())
+
+
+def test_the_free_trainers_give_the_products_parts_where_nothing_is_changed(bench):
+    user = bench.users[0]
+    for free, own in ((linear(), product_local(2)), (linear(bits=8), product_local(8))):
+        expected = own(bench, user.support).correct(user.rest)
+        assert free(bench, user.support).correct(user.rest) == pytest.approx(expected, abs=5e-3)
+    expected = product_gate(3)(bench, user.support).log_odds(user.rest)
+    assert logistic()(bench, user.support).log_odds(user.rest) == pytest.approx(expected, abs=5e-3)
+
+
+def test_gradients_are_those_of_the_losses():
+    rng = np.random.default_rng(3)
+    matrix, logits = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
+    targets = rng.dirichlet(np.ones(3), 20)
+    problem = Correction(
+        matrix,
+        logits,
+        targets,
+        rng.uniform(size=20),
+        np.ones((3, 1)),
+        rng.normal(size=(3, 4)),
+        rng.uniform(size=(3, 4)),
+    )
+    gate = Logistic(matrix, rng.uniform(size=20), rng.uniform(size=20), rng.normal(size=4), 0.7)
+    for loss, gradient, at in (
+        (problem.loss, problem.gradient, rng.normal(size=(3, 4))),
+        (gate.loss, gate.gradient, rng.normal(size=5)),
+    ):
+        found = gradient(at)
+        for index in np.ndindex(at.shape):
+            step = np.zeros_like(at)
+            step[index] = 1e-5
+            assert found[index] == pytest.approx((loss(at + step) - loss(at - step)) / 2e-5, rel=1e-3, abs=1e-4)
+
+
+def test_a_low_rank_expert_has_that_rank_and_counts_both_factors(bench):
+    user = bench.users[0]
+    local = low_rank(4, 4)(bench, user.support)
+    correction = local.correct(user.rest)
+    assert np.linalg.matrix_rank(correction - correction.mean(axis=0), tol=1e-2) <= 4
+    assert local.kept == 2 * (4 + 47) + 4 * (47 + 129) // 2
+
+
+def test_what_teachers_taught_is_counted_as_shipped(bench):
+    local = linear(prior=pooled_weights(2))(bench, bench.users[0].support)
+    assert local.shipped == 2 * 47 + -(-47 * 129 // 5)
+
+
+def test_figures_are_those_of_counting_by_hand(ge, bench):
+    rows = harness.compare(bench, CHEAP)
+    assert list(rows) == CHEAP
+    errors, gains, lost = [], [], []
+    for user in bench.users:
+        mixture = EXPERIMENTS["gate-8-bits"].fit(bench, user.support)
+
+        def accuracy(sample, mixture=mixture):
+            gate = weigh(mixture.gate.log_odds(sample), 0)
+            mixed = blend(sample.taps.logits, mixture.local.correct(sample), gate)
+            return [(scores.argmax(axis=1) == sample.labels).mean() for scores in (sample.taps.logits, mixed)]
+
+        before, after = accuracy(user.rest)
+        errors.append(1 - before)
+        gains.append(after - before)
+        lost.append(-np.diff(accuracy(bench.generic))[0])
+    row = rows["gate-8-bits"]
+    assert row["removed"] == pytest.approx(np.sum(gains) / np.sum(errors), abs=1e-4)
+    assert row["lost"] == pytest.approx(np.mean(lost), abs=1e-4)
+    assert row["lost_equal"] <= harness.BUDGET + 1e-5
+    assert row["profile_bytes"] - rows["compact"]["profile_bytes"] == 500  # 800 weights of 8 bits for 3
+    assert rows["compact"]["gained"] == rows["compact"]["gained_low"] == 0
+    assert row["gained"] == pytest.approx(row["removed_equal"] - rows["compact"]["removed_equal"], abs=1e-4)
+    assert rows["local-2-bits-plain"]["local_accuracy"] != rows["compact"]["local_accuracy"]
+
+
+def test_the_command_writes_the_record_and_makes_the_table_anew(files, monkeypatch):
+    document, out = files / "table.md", files / "out.json"
+    document.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    data = ["--writers", str(files / "writers.npz"), "--generic", str(files / "generic.npz")]
+    given = [*data, "--out", str(out), "--table", str(document), "--shots", "1", "--only", "gate-8-bits"]
+    monkeypatch.setattr("sys.argv", ["experiments", *given])
+    command.main()
+    record = json.loads(out.read_text())
+    assert list(record["experiments"]) == ["gate-8-bits"]
+    assert document.read_text() == f"before\n{table.BEGIN}\n{table.markdown(record)}\n{table.END}\nafter\n"
+
+
+def test_bad_calls_are_refused_in_one_sentence(ge, files, monkeypatch):
+    generic = str(files / "generic.npz")
+    with pytest.raises(EdgemoeError, match="fewer than three writers"):
+        load_bench(ge, generic, generic)
+    data = ["--writers", generic, "--generic", generic, "--out", str(files / "no.json")]
+    monkeypatch.setattr("sys.argv", ["experiments", *data, "--only", "nothing"])
+    with pytest.raises(SystemExit, match="no experiment is called 'nothing'"):
+        command.main()
+
+
+def test_the_document_says_what_is_on_record():
+    record = json.loads((ROOT / "docs" / "figures" / "experiments.json").read_text())
+    text = (ROOT / "docs" / "experiments.md").read_text()
+    shown = text.split(table.BEGIN)[1].split(table.END)[0]
+    assert shown.strip() == table.markdown(record)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown.strip().splitlines()[2:]]
+    assert [row[0].strip("`") for row in rows] == list(record["experiments"])
+    assert set(record["experiments"]) == set(EXPERIMENTS)
+    for name, tried, removed, lost, gained, size, *_ in rows:
+        figures_ = record["experiments"][name.strip("`")]
+        assert tried == EXPERIMENTS[name.strip("`")].tried == figures_["tried"]
+        assert float(removed.strip(" %")) == pytest.approx(100 * figures_["removed"], abs=0.051)
+        assert float(lost) == pytest.approx(100 * figures_["lost"], abs=0.0051)
+        numbers = [float(number) for number in re.findall(r"[+-][\d.]+", gained)]
+        assert numbers == pytest.approx(
+            [round(100 * figures_[key], 1) for key in ("gained", "gained_low", "gained_high")][: len(numbers)],
+            abs=0.051,
+        )
+        assert int(size.split(" + ")[0].replace(",", "")) == figures_["profile_bytes"]
