@@ -26,7 +26,6 @@ CURVATURE = (
     0.25  # of the cross-entropy, per sample; at most 1/2 (Boehning 1992), and half of that converges in practice
 )
 REPLAYED = 64  # samples looked at again with each correction
-LOCAL_STEPS = 4
 GATE_STEPS = 2
 CLEAR = 0.7  # probability of the right class at which a correction without replay needs no further step
 NUDGES = 10  # such steps, at most
@@ -91,16 +90,17 @@ class Reference:
 
 
 def guard(reference: Reference, local: LocalExpert, gate: Gate, before: Verdict, budget: float) -> Verdict:
-    """Return a verdict whose threshold is raised until the generic loss is again within the budget.
+    """Return a verdict whose threshold is raised until the generic loss is again within the budget, or one step lower.
 
-    The threshold in force was found by the acceptance test from the highest down; here, from it upwards, the first that
-    passes is taken. What was declined stays so.
+    The threshold in force was found by the acceptance test from the highest down; here, from the one below it upwards,
+    the first at which the loss is shown to be within the budget is taken. What was declined stays so.
     """
     if not before.accepted:
         return before
     n = len(reference.labels)
-    trial = reference.open_to(local, gate, before.threshold)
-    for threshold in map(float, THRESHOLDS[before.threshold - 1e-6 <= THRESHOLDS]):
+    place = max(int(np.searchsorted(THRESHOLDS, before.threshold - 1e-6)) - 1, 0)
+    trial = reference.open_to(local, gate, float(THRESHOLDS[place]))
+    for threshold in map(float, THRESHOLDS[place:]):
         wrong, right = trial.turned(threshold)
         shown = confidence_within(wrong, right, n, budget)
         if shown >= CONFIDENCE - 1e-9:
@@ -127,10 +127,9 @@ def grow(
 ) -> Weights:  # fmt: skip
     """Move the parts a few steps towards what training on all samples would give.
 
-    The local expert's steps are quasi-Newton ones under a fixed bound on the curvature, whose inverse grows with each
-    sample (Boehning, "Multinomial logistic regression algorithm", 1992), the first with the gradient at the rounded
-    weights, as training has it. The gate's are of steepest descent, each as long as its bound along that direction
-    allows.
+    The local expert's step is a quasi-Newton one under a fixed bound on the curvature, whose inverse grows with each
+    sample (Boehning, "Multinomial logistic regression algorithm", 1992), with the gradient at the rounded weights, as
+    in `settle`. The gate's steps are of steepest descent, each as long as its bound along that direction allows.
 
     Parameters
     ----------
@@ -153,13 +152,10 @@ def grow(
     replayed, rows = len(inputs), np.arange(len(inputs))
     standing = np.full((replayed, 1), (known - 1) / max(replayed - 1, 1), np.float32)
     standing[-1] = 1
-    local = weights.local
-    for step in range(LOCAL_STEPS):
-        at = rounded if step == 0 else local
-        residual = softmax(logits + inputs @ at.T)
-        residual[rows, targets] -= 1
-        slope = (standing * residual).T @ inputs + np.float32(DECAY) * at
-        local = np.asarray(local - given * (slope @ inverse), np.float32)
+    residual = softmax(logits + inputs @ rounded.T)
+    residual[rows, targets] -= 1
+    slope = (standing * residual).T @ inputs + np.float32(DECAY) * rounded
+    local = np.asarray(weights.local - given * (slope @ inverse), np.float32)
 
     gate: Array = np.append(weights.gate, np.float32(weights.bias)).astype(np.float32)
     sides = [

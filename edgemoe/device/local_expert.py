@@ -10,7 +10,15 @@ from edgemoe.device.global_expert import softmax
 from edgemoe.device.quantized import QuantizedMatrix, quantize
 from edgemoe.device.symbols import lift
 
-__all__ = ["LocalExpert", "correction_gradient", "fit_local_expert", "given_classes", "round_local_expert", "with_bias"]
+__all__ = [
+    "LocalExpert",
+    "correction_gradient",
+    "fit_local_expert",
+    "given_classes",
+    "round_local_expert",
+    "settle",
+    "with_bias",
+]
 
 DECAY = 1.0  # weight of the ridge penalty against one sample's cross-entropy; chosen on writers_small.npz
 STEPS = 150
@@ -111,7 +119,18 @@ def round_local_expert(
     targets: npt.NDArray[np.int64],
     bits: int,
 ) -> QuantizedMatrix:
-    """Round trained weights to a few bits so that the loss, not the weights, changes least.
+    """Round trained weights to a few bits so that the loss, not the weights, changes least: see `settle`."""
+    return quantize(settle(weights, inputs, logits, targets, bits), bits)
+
+
+def settle(
+    weights: npt.NDArray[np.float32],
+    inputs: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    bits: int,
+) -> npt.NDArray[np.float32]:
+    """Move trained weights so that rounding them to a few bits raises the loss least.
 
     The gradient is taken at the rounded weights and applied to the exact ones (the straight-through estimator of
     Courbariaux, Bengio, David, "BinaryConnect", NeurIPS 2015, section 2); of all rounded weights on the way, those with
@@ -124,19 +143,23 @@ def round_local_expert(
     inputs, logits, targets
         As in `fit_local_expert`.
     bits : int, 2 to 8
+
+    Returns
+    -------
+    ndarray of float32, shape (C, P + 1)
+        Before rounding: where learning goes on from.
     """
     matrix = with_bias(inputs)
     given = given_classes(logits.shape[1], targets)
     rows = np.arange(len(targets))
     step = np.float32(ROUNDING_STRIDE / curvature(matrix))
-    best, lowest = quantize(weights, bits), np.inf
+    best, lowest = weights, np.inf
     for _ in range(ROUNDING_STEPS):
-        rounded = quantize(weights, bits)
-        values = rounded.values()
+        values = quantize(weights, bits).values()
         likelihood = softmax(logits + matrix @ values.T)[rows, targets]
         loss = float(-np.log(np.maximum(likelihood, 1e-9)).sum() + DECAY / 2 * (values**2).sum())
         if loss < lowest:
-            best, lowest = rounded, loss
+            best, lowest = weights, loss
         weights = weights - step * given * correction_gradient(values, matrix, logits, targets, DECAY)
     return best
 

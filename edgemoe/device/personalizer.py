@@ -19,6 +19,8 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["SIZES", "Personalizer"]
 
+GROWTH = 1.4  # of the number of samples, after which all is trained anew; chosen on writers_small.npz
+
 
 class Personalizer(MixtureOfExperts):
     """A mixture that is trained on the user's own characters.
@@ -151,8 +153,8 @@ class Personalizer(MixtureOfExperts):
     def learn(self, image: npt.ArrayLike, label: str) -> Self:
         """Learn from one correction at the cost of some inferences; nothing need have been fitted before.
 
-        Some steps on this sample and on some of those learnt before. Whenever their number has doubled since the last
-        whole training, the acceptance test has got as many more as it wanted, or an image was learnt with another label
+        Some steps on this sample and on some of those learnt before. Whenever their number has grown by `GROWTH` since the
+        last whole training, the acceptance test has got as many more as it wanted, or an image was learnt with another label
         before, all of it is trained and tested anew.
 
         Raises
@@ -176,7 +178,7 @@ class Personalizer(MixtureOfExperts):
                 del self.profile
             raise
         wanted = self.profile.verdict.wanted
-        due = min(max(2 * self._trained, 1), self._trained + (wanted or len(support)))
+        due = min(max(GROWTH * self._trained, 1), self._trained + (wanted or len(support)))
         if relabelled or len(support) >= due:
             self._remember()
             history = self._history

@@ -1,18 +1,17 @@
 """The whole training on a user's samples: both parts, and the acceptance test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, accept
-from edgemoe.device.gate import Gate, fit_gate
+from edgemoe.device.gate import fit_gate
 from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.device.learning import Weights
-from edgemoe.device.local_expert import LocalExpert, fit_local_expert, round_local_expert, with_bias
+from edgemoe.device.local_expert import fit_local_expert, settle, with_bias
 from edgemoe.device.mixture import held_out_trial
 from edgemoe.device.profile import Profile
-from edgemoe.device.quantized import quantize
 from edgemoe.device.retention import Taps
 from edgemoe.device.symbols import lift, spare_logits
 
@@ -63,8 +62,8 @@ def train(
     spare = len(symbols)
     weights = fit_parts(ge, taps, targets, spare)
     inputs, logits = ge.standardizer.local_inputs(taps), base_logits(taps.logits, targets, spare)
-    local = LocalExpert(round_local_expert(weights.local, inputs, logits, targets, size.local_bits), spare)
-    gate = Gate(quantize(weights.gate[None], size.gate_bits), weights.bias)
+    weights = replace(weights, local=settle(weights.local, inputs, logits, targets, size.local_bits))
+    local, gate = weights.rounded(size.local_bits, size.gate_bits, spare)
     ordinary = targets < len(ge.classes)  # of a spare symbol, what the global expert reads says nothing
     right = (taps.logits.argmax(axis=1) == targets)[ordinary]
     recognized = float(right.mean()) if len(right) else 1.0
