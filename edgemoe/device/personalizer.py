@@ -153,9 +153,9 @@ class Personalizer(MixtureOfExperts):
     def learn(self, image: npt.ArrayLike, label: str) -> Self:
         """Learn from one correction at the cost of some inferences; nothing need have been fitted before.
 
-        Some steps on this sample and on some of those learnt before. Whenever their number has grown by `GROWTH` since the
-        last whole training, the acceptance test has got as many more as it wanted, or an image was learnt with another label
-        before, all of it is trained and tested anew.
+        A step on this sample and on some of those learnt before. All is trained and tested anew whenever their number
+        has grown by `GROWTH` since the last whole training, the acceptance test has got as many more as it wanted, or
+        an image was learnt with another label before.
 
         Raises
         ------
