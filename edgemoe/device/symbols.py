@@ -15,7 +15,7 @@ from edgemoe.errors import EdgemoeError
 __all__ = ["MOST", "check_symbols", "lift", "spare_logits"]
 
 MOST = 64  # spare symbols in a profile
-RARE = 2.0  # how far below the classes a symbol's base lies; chosen on writers_small.npz and simulated symbols
+RARE = 4.0  # how far below the classes a base lies; of 0, 2, 4, 6, chosen on writers_small.npz and simulated symbols
 FAR = 1000.0  # exp(-1000) is 0, and float32 still keeps 1/16,000 of a logit there
 
 
