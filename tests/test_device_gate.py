@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgemoe.device.gate import DECAY, Gate, fit_gate, gate_gradient, sigmoid
+from edgemoe.device.gate import DECAY, Gate, fit_gate, gate_gradient, settle_gate, sigmoid
 from edgemoe.device.quantized import quantize
 
 torch = pytest.importorskip("torch")
@@ -84,6 +84,34 @@ def test_it_tells_the_users_samples_from_generic_ones():
     fresh_user, fresh_generic = problem(seed=0, users=200, generic=200)
     assert (gate.log_odds(fresh_user) > 0).mean() > 0.9
     assert (gate.log_odds(fresh_generic) < 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_settled_weights_lose_no_more_by_rounding_than_trained_ones(bits, seed):
+    user, generic = problem(seed=seed, apart=0.3)
+    data = both_sides(user, generic)
+    weights, bias = fit_gate(user, generic)
+
+    def rounded_loss(exact, free):
+        values = np.append(quantize(exact[None], bits).values()[0], free).astype(np.float64)
+        with torch.inference_mode():
+            return float(torch_loss(torch.from_numpy(values), *data, DECAY))
+
+    losses = [rounded_loss(*settle_gate(weights, bias, user, generic, bits)), rounded_loss(weights, bias)]
+    assert losses[0] <= losses[1] + 1e-3
+
+
+def test_settled_weights_tell_a_writer_better_than_plainly_rounded_ones(ge, writer):
+    user, generic = (ge.standardizer.gate_inputs(taps) for taps in (ge.taps(writer[0]), ge.generic))
+    weights, bias = fit_gate(user, generic)
+    inputs, users, importance = both_sides(user, generic)
+
+    def loss(exact, free):
+        odds = inputs @ quantize(exact[None], 3).values()[0].astype(float) + free
+        return (importance * (np.logaddexp(0, odds) - users * odds)).sum()
+
+    assert loss(*settle_gate(weights, bias, user, generic, 3)) < 0.95 * loss(weights, bias)
 
 
 def test_log_odds_are_the_quantized_weights_times_input_plus_the_bias():

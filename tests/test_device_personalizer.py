@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from edgemoe import EdgemoeError, GlobalExpert, MixtureOfExperts, Personalizer, load_global_expert
 from edgemoe.device import training
+from edgemoe.device.distort import distorted
+from edgemoe.device.local_expert import with_bias
 from edgemoe.device.mixture import held_out_trial
 from edgemoe.device.support import MOST_OF_A_CLASS
 from edgemoe.device.training import SIZES
@@ -39,13 +41,13 @@ def generic_loss(moe):
 
 
 def test_parameters_are_the_constructors_and_are_kept_untouched(ge):
-    params = {"ge": ge, "size": "full", "budget": 0.01, "seed": 5, "symbols": "@"}
+    params = {"ge": ge, "size": "full", "budget": 0.01, "confidence": 0.8, "seed": 5, "symbols": "@"}
     moe = Personalizer(**params)
     assert moe.get_params() == moe.get_params(deep=False) == params
     assert all(getattr(moe, name) is value for name, value in params.items())
     assert moe.set_params(size="compact", seed=6) is moe
     assert moe.get_params() == {**params, "size": "compact", "seed": 6}
-    with pytest.raises(EdgemoeError, match="no parameter 'shots'; it has ge, size, budget, seed, symbols"):
+    with pytest.raises(EdgemoeError, match="no parameter 'shots'; it has ge, size, budget, confidence, seed, symbols"):
         moe.set_params(shots=3)
 
 
@@ -176,19 +178,24 @@ def test_each_user_sample_is_judged_by_parts_that_never_saw_it_but_saw_its_class
     of_class = [np.flatnonzero(writer[1] == label)[:3] for label in ge.classes[:10]]
     rows = np.concatenate([*of_class, np.flatnonzero(writer[1] == "T")[:1]])
     taps, targets = ge.taps(writer[0][rows]), np.array([ge.classes.index(label) for label in writer[1][rows]])
+    own = training.Own(taps, ge.taps(distorted(writer[0][rows])), targets, 0)
     fit_parts, calls = training.fit_parts, []
 
-    def spy(ge, part, known, spare):
-        result = fit_parts(ge, part, known, spare)
-        calls.append(({row.tobytes() for row in part.features}, set(known), result))
-        return result
+    def spy(ge, own, kept):
+        parts, lesson = fit_parts(ge, own, kept)
+        calls.append(({row.tobytes() for row in lesson.inputs}, set(lesson.targets), parts))
+        return parts, lesson
 
     monkeypatch.setattr(training, "fit_parts", spy)
-    trial = training.cross_validate(ge, taps, targets, spare=0, seed=0)
+    trial = training.cross_validate(ge, own, seed=0)
+    forms = [with_bias(ge.standardizer.local_inputs(part)) for part in (own.taps, own.copies)]
     assert np.array_equal(trial.labels, targets[:30])
     assert np.array_equal(trial.logits, taps.logits[:30])
-    for i, row in enumerate(taps.features[:30]):
-        judges = [(known, parts) for seen, known, parts in calls if row.tobytes() not in seen]
+    for i in range(30):
+        of_sample = {row.tobytes() for row in (forms[0][i], *forms[1][4 * i : 4 * i + 4])}
+        assert len(of_sample) == 5  # itself and its copies
+        assert all(not of_sample & seen or of_sample <= seen for seen, _, _ in calls)
+        judges = [(known, parts) for seen, known, parts in calls if not of_sample & seen]
         assert len(judges) == 1  # left out exactly once
         known, parts = judges[0]
         assert targets[i] in known

@@ -53,10 +53,13 @@ GRIDS: dict[str, dict[str, Sequence[Any]]] = {
     },
     "last-layer": {"decay": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0), "steps": (10, 30, 100, 300)},
     "bias-only": {"rate": (0.01, 0.03, 0.1), "epochs": (40,), "distort": (False, True)},
-    "lora": {"rank": (4, 8), "rate": (0.003, 0.01), "epochs": (40,), "distort": (False, True)},
-    "full-finetune": {"rate": (0.0003, 0.001, 0.003), "epochs": (20, 40), "distort": (False, True)},
+    "lora": {"rank": (4, 8, 16), "rate": (0.003, 0.01, 0.03), "epochs": (40,), "distort": (True,)},
+    "full-finetune": {"rate": (0.001, 0.003), "epochs": (40, 80), "distort": (False, True)},
 }
-"""The values that are tried, in all combinations."""
+"""The values that are tried, in all combinations.
+
+Full fine-tuning gained another 0.2 points of user accuracy from 160 epochs, and lost 5 generic ones, at twice the time.
+"""
 
 ROUTES = frozenset({"threshold-router", "knn-per", "pfl-moe"})
 """Methods that choose or interpolate between the global expert and something of the user's: they are to read both

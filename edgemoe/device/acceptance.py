@@ -124,9 +124,9 @@ def accept(
     that fails, each may be tried at the full level (fixed-sequence testing: Angelopoulos et al., "Learn then test",
     arXiv 2110.01052, section 2.3).
 
-    Of the user's held-out samples more must then turn right than wrong, as they come or at least within a session, where
-    the gate knows who wrote the ones before; and as they come no more may turn wrong than right. Where they are too few
-    to tell, the mixture is taken on trust, unless the labels do not seem to be those of the images: see `RECOGNIZED`.
+    Of the user's held-out samples more must then turn right than wrong, as they come or at least within a session,
+    where the gate knows who wrote the ones before; and as they come no more may turn wrong than right. Where they are
+    too few to tell, the mixture is taken on trust, unless the labels do not seem to be the images': see `RECOGNIZED`.
 
     Parameters
     ----------

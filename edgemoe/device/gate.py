@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.descent import descend, largest_eigenvalue
-from edgemoe.device.quantized import QuantizedMatrix
+from edgemoe.device.quantized import QuantizedMatrix, quantize
 
-__all__ = ["Gate", "fit_gate", "gate_gradient", "sigmoid", "weigh"]
+__all__ = ["Gate", "fit_gate", "gate_gradient", "settle_gate", "sigmoid", "weigh"]
 
 DECAY = 10.0  # weight of the ridge penalty against one generic sample's cross-entropy; chosen on writers_small.npz
 STEPS = 100
+ROUNDING_STEPS = 40
+ROUNDING_STRIDE = 4.0  # of a safe gradient step: shorter ones seldom carry a weight to its next code
 CLOSED = 0.02  # a weight that could change no answer but that of two equal logits
 
 
@@ -90,15 +92,67 @@ def fit_gate(user: npt.NDArray[np.float32], generic: npt.NDArray[np.float32]) ->
     weights : ndarray of float32, shape (F,)
     bias : float
     """
-    inputs = np.concatenate([user, generic])
-    users = np.repeat(np.array([1, 0], np.float32), [len(user), len(generic)])
-    importance = np.where(users > 0, np.float32(0.5 * len(generic) / len(user)), np.float32(0.5))
-    # The logistic loss curves at most by a quarter; the constant input of the bias adds the importances' sum.
-    smoothness = 0.25 * (largest_eigenvalue(inputs, importance) + float(importance.sum())) + DECAY
+    inputs, users, importance = sides(user, generic)
     weights = descend(
         lambda w: gate_gradient(w, inputs, users, importance, DECAY),
         np.zeros(inputs.shape[1] + 1, np.float32),
-        smoothness,
+        curvature(inputs, importance),
         STEPS,
     )
     return weights[:-1], float(weights[-1])
+
+
+def settle_gate(
+    weights: npt.NDArray[np.float32],
+    bias: float,
+    user: npt.NDArray[np.float32],
+    generic: npt.NDArray[np.float32],
+    bits: int,
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Move a trained gate so that rounding its weights raises the loss least, as `local_expert.settle` does.
+
+    Parameters
+    ----------
+    weights, bias
+        From `fit_gate`.
+    user, generic
+        As in `fit_gate`.
+    bits : int, 2 to 8
+
+    Returns
+    -------
+    weights : ndarray of float32, shape (F,)
+        Before rounding.
+    bias : float
+        The one that goes with the rounded weights.
+    """
+    inputs, users, importance = sides(user, generic)
+    step = np.float32(ROUNDING_STRIDE / curvature(inputs, importance))
+    exact: npt.NDArray[np.float32] = np.append(weights, np.float32(bias)).astype(np.float32)
+    best, lowest = exact, np.inf
+    for _ in range(ROUNDING_STEPS):
+        values = np.append(quantize(exact[None, :-1], bits).values(), exact[-1])
+        odds = inputs @ values[:-1] + values[-1]
+        fit = float(importance @ (np.logaddexp(np.float32(0), odds) - users * odds))
+        loss = fit + DECAY / 2 * float((values[:-1] ** 2).sum())
+        if loss < lowest:
+            best, lowest = exact, loss
+        exact = exact - step * gate_gradient(values, inputs, users, importance, DECAY)
+    return best[:-1], float(best[-1])
+
+
+def sides(
+    user: npt.NDArray[np.float32], generic: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return inputs, who of them is the user's (1 or 0), and importances: both sides weigh the same."""
+    users = np.repeat(np.array([1, 0], np.float32), [len(user), len(generic)])
+    importance = np.where(users > 0, np.float32(0.5 * len(generic) / len(user)), np.float32(0.5))
+    return np.concatenate([user, generic]), users, importance
+
+
+def curvature(inputs: npt.NDArray[np.float32], importance: npt.NDArray[np.float32]) -> float:
+    """Return a bound on the loss's curvature.
+
+    The logistic loss curves at most by a quarter; the constant input of the bias adds the importances' sum.
+    """
+    return 0.25 * (largest_eigenvalue(inputs, importance) + float(importance.sum())) + DECAY

@@ -14,7 +14,7 @@ from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, confidence_wit
 from edgemoe.device.gate import DECAY as GATE_DECAY
 from edgemoe.device.gate import Gate, gate_gradient, sigmoid
 from edgemoe.device.global_expert import GlobalExpert, softmax
-from edgemoe.device.local_expert import DECAY, LocalExpert, with_bias
+from edgemoe.device.local_expert import DECAY, Lesson, LocalExpert, with_bias
 from edgemoe.device.quantized import quantize
 from edgemoe.device.symbols import spare_logits
 
@@ -89,7 +89,9 @@ class Reference:
         return Trial(self.logits[rows], local.correct(self.inputs[rows]), log_odds[rows], self.labels[rows])
 
 
-def guard(reference: Reference, local: LocalExpert, gate: Gate, before: Verdict, budget: float) -> Verdict:
+def guard(
+    reference: Reference, local: LocalExpert, gate: Gate, before: Verdict, budget: float, confidence: float
+) -> Verdict:
     """Return a verdict whose threshold is raised until the generic loss is again within the budget, or one step lower.
 
     The threshold in force was found by the acceptance test from the highest down; here, from the one below it upwards,
@@ -103,7 +105,7 @@ def guard(reference: Reference, local: LocalExpert, gate: Gate, before: Verdict,
     for threshold in map(float, THRESHOLDS[place:]):
         wrong, right = trial.turned(threshold)
         shown = confidence_within(wrong, right, n, budget)
-        if shown >= CONFIDENCE - 1e-9:
+        if shown >= confidence - 1e-9:
             return replace(before, threshold=threshold, generic_loss=(wrong - right) / n, confidence=shown)
     return replace(before, accepted=False, threshold=float(THRESHOLDS[-1]), generic_loss=0.0, confidence=0.0)
 
@@ -114,17 +116,15 @@ def curvature_inverse(moment: Array) -> Array:
     return np.linalg.inv(bound).astype(np.float32)
 
 
-def absorb(inverse: Array, inputs: Array) -> Array:
+def absorb(inverse: Array, inputs: Array, importance: float = 1.0) -> Array:
     """Return the inverse after one more sample (Sherman and Morrison, Annals of Mathematical Statistics 21, 1950)."""
     reached = inverse @ inputs
-    shrunk: Array = CURVATURE / np.float32(1 + CURVATURE * float(inputs @ reached)) * np.outer(reached, reached)
+    bend = np.float32(CURVATURE * importance)
+    shrunk: Array = bend / (1 + bend * np.float32(inputs @ reached)) * np.outer(reached, reached)
     return np.asarray(inverse - shrunk, np.float32)
 
 
-def grow(
-    weights: Weights, inputs: Array, features: Array, logits: Array, targets: npt.NDArray[np.int64], known: int,
-    generic: Array, rounded: Array, given: Array,
-) -> Weights:  # fmt: skip
+def grow(weights: Weights, lesson: Lesson, features: Array, known: int, generic: Array, rounded: Array) -> Weights:
     """Move the parts a few steps towards what training on all samples would give.
 
     The local expert's step is a quasi-Newton one under a fixed bound on the curvature, whose inverse grows with each
@@ -135,27 +135,29 @@ def grow(
     ----------
     weights : Weights
         With `inverse`.
-    inputs, features : ndarray of float32, shapes (r, P + 1) and (r, F)
-        Standardized, of the replayed samples; the last is the new one.
-    logits, targets : ndarray, shapes (r, C + S) and (r,)
+    lesson : Lesson
+        Of the r replayed samples, as `training.teach` orders it; the last of them is the new one.
+    features : ndarray of float32, shape (r, F)
+        Standardized, of the replayed samples.
     known : int
         How many samples there are in all, the new one among them: replayed ones stand for the others.
     generic : ndarray of float32, shape (m, F)
         Standardized features of the retention set's training part.
     rounded : ndarray of float32, shape (C + S, P + 1)
         The local expert's weights as kept until now.
-    given : ndarray of float32, shape (C + S, 1)
-        1 for each class of which the user gave samples.
     """
     assert weights.inverse is not None
-    inverse = absorb(weights.inverse, inputs[-1])
-    replayed, rows = len(inputs), np.arange(len(inputs))
-    standing = np.full((replayed, 1), (known - 1) / max(replayed - 1, 1), np.float32)
+    inverse, replayed, rows = weights.inverse, len(features), np.arange(len(lesson.targets))
+    copies = len(rows) // replayed - 1
+    for row in (replayed - 1, *rows[len(rows) - copies :]):
+        inverse = absorb(inverse, lesson.inputs[row], float(lesson.importance[row]))
+    standing = np.full(replayed, (known - 1) / max(replayed - 1, 1), np.float32)
     standing[-1] = 1
-    residual = softmax(logits + inputs @ rounded.T)
-    residual[rows, targets] -= 1
-    slope = (standing * residual).T @ inputs + np.float32(DECAY) * rounded
-    local = np.asarray(weights.local - given * (slope @ inverse), np.float32)
+    importance = (lesson.importance * np.concatenate([standing, np.repeat(standing, copies)]))[:, None]
+    residual = softmax(lesson.logits + lesson.inputs @ rounded.T)
+    residual[rows, lesson.targets] -= 1
+    slope = (importance * residual).T @ lesson.inputs + np.float32(DECAY) * rounded
+    local = np.asarray(weights.local - lesson.given * (slope @ inverse), np.float32)
 
     gate: Array = np.append(weights.gate, np.float32(weights.bias)).astype(np.float32)
     sides = [

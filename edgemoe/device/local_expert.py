@@ -1,6 +1,7 @@
 """The local expert: a linear correction of the global expert's logits, read from its pooled features."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from edgemoe.device.quantized import QuantizedMatrix, quantize
 from edgemoe.device.symbols import lift
 
 __all__ = [
+    "Lesson",
     "LocalExpert",
     "correction_gradient",
     "fit_local_expert",
@@ -56,80 +58,82 @@ def with_bias(inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
 
 
-def correction_gradient(
-    weights: npt.NDArray[np.float32],
-    inputs: npt.NDArray[np.float32],
-    logits: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    decay: float,
-) -> npt.NDArray[np.float32]:
+@dataclass(frozen=True)
+class Lesson:
+    """What a local expert is taught.
+
+    Attributes
+    ----------
+    inputs : ndarray of float32, shape (n, P + 1)
+        With the bias's constant.
+    logits : ndarray of float32, shape (n, C)
+        The global expert's.
+    targets : ndarray of int64, shape (n,)
+        Class indices.
+    importance : ndarray of float32, shape (n,)
+        The weight of each sample's cross-entropy.
+    given : ndarray of float32, shape (C, 1)
+        1 for each class that the user gave samples of; the others are left uncorrected, 0.
+    """
+
+    inputs: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
+    targets: npt.NDArray[np.int64]
+    importance: npt.NDArray[np.float32]
+    given: npt.NDArray[np.float32]
+
+    @cached_property
+    def curvature(self) -> float:
+        """A bound on the loss's curvature.
+
+        The Hessian of the cross-entropy is at most half of the inputs' second moments (Boehning, "Multinomial logistic
+        regression algorithm", Annals of the Institute of Statistical Mathematics 44, 1992).
+        """
+        return 0.5 * largest_eigenvalue(self.inputs, self.importance) + DECAY
+
+    @property
+    def moment(self) -> npt.NDArray[np.float32]:
+        """The inputs' second moments ``(P + 1, P + 1)``, each sample by its importance."""
+        return np.asarray((self.inputs * self.importance[:, None]).T @ self.inputs, np.float32)
+
+
+def correction_gradient(weights: npt.NDArray[np.float32], lesson: Lesson, decay: float) -> npt.NDArray[np.float32]:
     """Gradient, with respect to the weights, of the corrected logits' summed cross-entropy and the ridge penalty.
 
-    The loss is ``sum(-log softmax(logits + inputs @ weights.T)[target]) + decay / 2 * sum(weights**2)``.
+    The loss is ``sum(-importance * log softmax(logits + inputs @ weights.T)[target]) + decay / 2 * sum(weights**2)``.
 
     Parameters
     ----------
     weights : ndarray, shape (C, P + 1)
-    inputs : ndarray, shape (n, P + 1)
-        With the bias's constant.
-    logits : ndarray, shape (n, C)
-        The global expert's.
-    targets : ndarray of int64, shape (n,)
+    lesson : Lesson
     decay : float
     """
-    residual = softmax(logits + inputs @ weights.T)
-    residual[np.arange(len(targets)), targets] -= 1
-    return residual.T @ inputs + np.float32(decay) * weights
+    residual = softmax(lesson.logits + lesson.inputs @ weights.T)
+    residual[np.arange(len(lesson.targets)), lesson.targets] -= 1
+    return (residual * lesson.importance[:, None]).T @ lesson.inputs + np.float32(decay) * weights
 
 
-def fit_local_expert(
-    inputs: npt.NDArray[np.float32],
-    logits: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float32]:
-    """Train the correction on the user's samples: multinomial logistic regression on top of the frozen logits.
-
-    Classes that the user gave no sample of are left uncorrected.
-
-    Parameters
-    ----------
-    inputs : ndarray of float32, shape (n, P)
-    logits : ndarray of float32, shape (n, C)
-    targets : ndarray of int64, shape (n,)
-        Class indices.
+def fit_local_expert(lesson: Lesson) -> npt.NDArray[np.float32]:
+    """Train the correction: multinomial logistic regression on top of the frozen logits.
 
     Returns
     -------
     ndarray of float32, shape (C, P + 1)
     """
-    matrix = with_bias(inputs)
-    given = given_classes(logits.shape[1], targets)
     return descend(
-        lambda weights: given * correction_gradient(weights, matrix, logits, targets, DECAY),
-        np.zeros((logits.shape[1], matrix.shape[1]), np.float32),
-        curvature(matrix),
+        lambda weights: lesson.given * correction_gradient(weights, lesson, DECAY),
+        np.zeros((lesson.logits.shape[1], lesson.inputs.shape[1]), np.float32),
+        lesson.curvature,
         STEPS,
     )
 
 
-def round_local_expert(
-    weights: npt.NDArray[np.float32],
-    inputs: npt.NDArray[np.float32],
-    logits: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    bits: int,
-) -> QuantizedMatrix:
+def round_local_expert(weights: npt.NDArray[np.float32], lesson: Lesson, bits: int) -> QuantizedMatrix:
     """Round trained weights to a few bits so that the loss, not the weights, changes least: see `settle`."""
-    return quantize(settle(weights, inputs, logits, targets, bits), bits)
+    return quantize(settle(weights, lesson, bits), bits)
 
 
-def settle(
-    weights: npt.NDArray[np.float32],
-    inputs: npt.NDArray[np.float32],
-    logits: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    bits: int,
-) -> npt.NDArray[np.float32]:
+def settle(weights: npt.NDArray[np.float32], lesson: Lesson, bits: int) -> npt.NDArray[np.float32]:
     """Move trained weights so that rounding them to a few bits raises the loss least.
 
     The gradient is taken at the rounded weights and applied to the exact ones (the straight-through estimator of
@@ -139,9 +143,8 @@ def settle(
     Parameters
     ----------
     weights : ndarray of float32, shape (C, P + 1)
-        From `fit_local_expert`, with the same samples.
-    inputs, logits, targets
-        As in `fit_local_expert`.
+        From `fit_local_expert`, with the same lesson.
+    lesson : Lesson
     bits : int, 2 to 8
 
     Returns
@@ -149,32 +152,22 @@ def settle(
     ndarray of float32, shape (C, P + 1)
         Before rounding: where learning goes on from.
     """
-    matrix = with_bias(inputs)
-    given = given_classes(logits.shape[1], targets)
-    rows = np.arange(len(targets))
-    step = np.float32(ROUNDING_STRIDE / curvature(matrix))
+    rows = np.arange(len(lesson.targets))
+    step = np.float32(ROUNDING_STRIDE / lesson.curvature)
     best, lowest = weights, np.inf
     for _ in range(ROUNDING_STEPS):
         values = quantize(weights, bits).values()
-        likelihood = softmax(logits + matrix @ values.T)[rows, targets]
-        loss = float(-np.log(np.maximum(likelihood, 1e-9)).sum() + DECAY / 2 * (values**2).sum())
+        likelihood = softmax(lesson.logits + lesson.inputs @ values.T)[rows, lesson.targets]
+        fit = -float(lesson.importance @ np.log(np.maximum(likelihood, 1e-9)))
+        loss = fit + DECAY / 2 * float((values**2).sum())
         if loss < lowest:
             best, lowest = weights, loss
-        weights = weights - step * given * correction_gradient(values, matrix, logits, targets, DECAY)
+        weights = weights - step * lesson.given * correction_gradient(values, lesson, DECAY)
     return best
 
 
-def given_classes(count: int, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return 1 for each of `count` classes that the user gave samples of, else 0, ``(count, 1)``."""
-    given = np.zeros((count, 1), np.float32)
+def given_classes(classes: int, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return 1 for each class that the user gave samples of, else 0, ``(C, 1)``."""
+    given = np.zeros((classes, 1), np.float32)
     given[targets] = 1
     return given
-
-
-def curvature(matrix: npt.NDArray[np.float32]) -> float:
-    """Return a bound on the loss's curvature.
-
-    The Hessian of the cross-entropy is at most half of the inputs' second moments (Boehning, "Multinomial logistic
-    regression algorithm", Annals of the Institute of Statistical Mathematics 44, 1992).
-    """
-    return 0.5 * largest_eigenvalue(matrix, np.ones(len(matrix), np.float32)) + DECAY

@@ -12,7 +12,7 @@ from edgemoe.classes import merge_labels
 from edgemoe.device.acceptance import Trial, blend
 from edgemoe.device.gate import Gate, weigh
 from edgemoe.device.global_expert import GlobalExpert, as_images
-from edgemoe.device.learning import Reference, Weights, curvature_inverse, guard, nudge
+from edgemoe.device.learning import CONFIDENCE, Reference, Weights, curvature_inverse, guard, nudge
 from edgemoe.device.local_expert import LocalExpert, with_bias
 from edgemoe.device.profile import Profile, read_profile, write_profile
 from edgemoe.device.retention import Taps
@@ -64,6 +64,7 @@ class MixtureOfExperts:
     profile: Profile
     _weights: Weights  # before rounding
     _reference: Reference | None
+    _confidence = CONFIDENCE
     _history: deque[Any]  # what `undo` goes back to
 
     def __init__(self, ge: GlobalExpert, profile: Profile) -> None:
@@ -196,7 +197,7 @@ class MixtureOfExperts:
         """Take weights that learnt from a correction, under a threshold that keeps the budget."""
         before = self._fitted()
         local, gate = weights.rounded(before.local.weights.bits, before.gate.weights.bits, len(before.symbols))
-        verdict = guard(self._held_out(), local, gate, before.verdict, before.budget)
+        verdict = guard(self._held_out(), local, gate, before.verdict, before.budget, self._confidence)
         profile = replace(before, local=local, gate=gate, verdict=verdict, samples=samples)
         self._remember()
         vars(self).update(profile=profile, _weights=weights, **changes)

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
+from edgemoe.device.distort import COPIES, distorted
 from edgemoe.device.global_expert import GlobalExpert, as_images
-from edgemoe.device.learning import REPLAYED, Weights, curvature_inverse, grow
-from edgemoe.device.local_expert import given_classes, with_bias
+from edgemoe.device.learning import CONFIDENCE, REPLAYED, Weights, curvature_inverse, grow
+from edgemoe.device.local_expert import given_classes
 from edgemoe.device.mixture import MixtureOfExperts
+from edgemoe.device.retention import Taps
 from edgemoe.device.support import Sample, Support, read_support, write_support
 from edgemoe.device.symbols import check_symbols
-from edgemoe.device.training import SIZES, base_logits, train, untrained
+from edgemoe.device.training import SIZES, Own, teach, train, untrained
 from edgemoe.errors import EdgemoeError
 
 __all__ = ["SIZES", "Personalizer"]
@@ -33,7 +35,9 @@ class Personalizer(MixtureOfExperts):
     size : {"compact", "full"}
         How many bits the profile's weights take.
     budget : float in [0, 1]
-        The generic accuracy that personalization may cost, on the retention set's held-out part.
+        The generic accuracy that personalization may cost.
+    confidence : float in [0.5, 1)
+        With which the retention set's held-out part must show that it costs no more; see `acceptance.accept`.
     seed : int
         Draws the folds in which the user's samples are held out.
     symbols : str
@@ -54,11 +58,18 @@ class Personalizer(MixtureOfExperts):
     _resumed = False  # the samples were loaded
 
     def __init__(
-        self, ge: GlobalExpert, size: str = "compact", budget: float = 0.002, seed: int = 0, symbols: str = ""
+        self,
+        ge: GlobalExpert,
+        size: str = "compact",
+        budget: float = 0.002,
+        confidence: float = CONFIDENCE,
+        seed: int = 0,
+        symbols: str = "",
     ) -> None:
         self.ge = ge
         self.size = size
         self.budget = budget
+        self.confidence = confidence
         self.seed = seed
         self.symbols = symbols
 
@@ -112,7 +123,7 @@ class Personalizer(MixtureOfExperts):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's parameters."""
-        return {name: getattr(self, name) for name in ("ge", "size", "budget", "seed", "symbols")}
+        return {name: getattr(self, name) for name in ("ge", "size", "budget", "confidence", "seed", "symbols")}
 
     def set_params(self, **params: Any) -> "Personalizer":
         """Set some of the constructor's parameters."""
@@ -171,7 +182,7 @@ class Personalizer(MixtureOfExperts):
             if self._support is None:
                 self._learn_alone(taps, target)
                 return self
-            sample = Sample(array, str(self.classes_[target]), target, taps)
+            (sample,) = self._samples(array[None], [str(self.classes_[target])], taps)
             relabelled, support = self._support.contradicts(sample), self._support.plus(sample)
         except EdgemoeError:
             if not begun:
@@ -230,6 +241,8 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError(f"size {self.size!r}: expected {' or '.join(SIZES)}")
         if not 0 <= self.budget <= 1:
             raise EdgemoeError(f"budget {self.budget!r}: expected a share of accuracy between 0 and 1")
+        if not 0.5 <= self.confidence < 1:
+            raise EdgemoeError(f"confidence {self.confidence!r}: expected at least 0.5 and less than 1")
         check_symbols(self.symbols, self.ge.classes)
 
     def _read(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> list[Sample]:
@@ -244,10 +257,14 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError(f"labels: expected characters (str), got {names.dtype}")
         classes = self.ge.classes + self.symbols
         merged = merge_labels(names, classes)
-        taps = self.ge.taps(array)
+        return self._samples(array, [str(label) for label in merged], self.ge.taps(array))
+
+    def _samples(self, images: npt.NDArray[np.uint8], labels: list[str], taps: Taps) -> list[Sample]:
+        copies, classes = self.ge.taps(distorted(images)), self.ge.classes + self._symbols
+        forms = [slice(COPIES * row, COPIES * (row + 1)) for row in range(len(images))]
         return [
-            Sample(image.copy(), str(label), classes.index(label), taps[row : row + 1])
-            for row, (image, label) in enumerate(zip(array, merged, strict=True))
+            Sample(image.copy(), label, classes.index(label), taps[row : row + 1], copies[forms[row]])
+            for row, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
 
     def _begin(self) -> None:
@@ -262,27 +279,29 @@ class Personalizer(MixtureOfExperts):
             self._begin()
 
     def _train(self, support: Support) -> None:
-        size = SIZES[self.size]
-        profile, weights = train(self.ge, support.taps, support.targets, size, self.budget, self.seed, self.symbols)
+        profile, weights = train(
+            self.ge, self._own(support), SIZES[self.size], self.budget, self.confidence, self.seed, self.symbols
+        )
         self._use(profile)
+        self._confidence = self.confidence
         self._weights, self._support, self._trained = weights, support, len(support)
+
+    def _own(self, support: Support) -> Own:
+        return Own(support.taps, support.copies, support.targets, len(self._symbols))
 
     def _grown(self, support: Support) -> Weights:
         """Return weights that learnt from the newest sample of a support."""
-        scale, weights = self.ge.standardizer, self._weights
+        weights = self._weights
         if weights.inverse is None:
-            known = with_bias(scale.local_inputs(support.taps))[:-1]
-            weights = replace(weights, inverse=curvature_inverse(known.T @ known))
-        drawn = support.draw(REPLAYED)
-        taps, targets = drawn.taps, drawn.targets
+            before = teach(self.ge, self._own(support), np.arange(len(support) - 1))
+            weights = replace(weights, inverse=curvature_inverse(before.moment))
+        drawn = self._own(support.draw(REPLAYED))
+        lesson = teach(self.ge, drawn, np.arange(len(drawn.targets)))
         return grow(
             weights,
-            with_bias(scale.local_inputs(taps)),
-            scale.gate_inputs(taps),
-            base_logits(taps.logits, np.array(list(support.classes)), len(self._symbols)),
-            targets,
+            replace(lesson, given=given_classes(len(self.classes_), support.targets)),
+            self.ge.standardizer.gate_inputs(drawn.taps),
             len(support),
             self._held_out().generic,
             self.profile.local.weights.values(),
-            given_classes(len(self.classes_), np.array(list(support.classes))),
         )

@@ -32,12 +32,15 @@ class Sample:
         The class's index.
     taps : Taps
         Of this one image.
+    copies : Taps
+        Of its distorted copies.
     """
 
     image: npt.NDArray[np.uint8]
     label: str
     target: int
     taps: Taps
+    copies: Taps
     key: bytes = field(init=False, repr=False)  # the image, to be looked up by
 
     def __post_init__(self) -> None:
@@ -119,7 +122,12 @@ class Support:
     @property
     def taps(self) -> Taps:
         """What the global expert says of them."""
-        return Taps(*(np.concatenate([getattr(s.taps, tap) for s in self]) for tap in Taps.__dataclass_fields__))
+        return joined(sample.taps for sample in self)
+
+    @property
+    def copies(self) -> Taps:
+        """What it says of their distorted copies, `COPIES` for each."""
+        return joined(sample.copies for sample in self)
 
     def draw(self, count: int) -> "Support":
         """Return the newest sample and others at random, `count` in all; the same ones for the same support's size."""
@@ -143,6 +151,12 @@ class Support:
         if len(left) == len(self):
             raise EdgemoeError(f"image: none of the {len(self):,} samples learnt from")
         return left
+
+
+def joined(parts: Iterable[Taps]) -> Taps:
+    """Return taps one after the other."""
+    known = list(parts)
+    return Taps(*(np.concatenate([getattr(part, tap) for part in known]) for tap in Taps.__dataclass_fields__))
 
 
 def write_support(path: str | os.PathLike[str], support: Support) -> None:

@@ -1,21 +1,22 @@
 """The whole training on a user's samples: both parts, and the acceptance test."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, accept
-from edgemoe.device.gate import fit_gate
+from edgemoe.device.distort import COPIES
+from edgemoe.device.gate import fit_gate, settle_gate
 from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.device.learning import Weights
-from edgemoe.device.local_expert import fit_local_expert, settle, with_bias
+from edgemoe.device.local_expert import Lesson, fit_local_expert, given_classes, settle, with_bias
 from edgemoe.device.mixture import held_out_trial
 from edgemoe.device.profile import Profile
 from edgemoe.device.retention import Taps
 from edgemoe.device.symbols import lift, spare_logits
 
-__all__ = ["SIZES", "Size", "base_logits", "cross_validate", "fit_parts", "train", "untrained"]
+__all__ = ["SIZES", "Own", "Size", "cross_validate", "fit_parts", "gate_samples", "teach", "train", "untrained"]
 
 FOLDS = 3  # of the user's samples, to see each by parts trained without it
 
@@ -42,41 +43,86 @@ def untrained(ge: GlobalExpert, size: Size, budget: float, symbols: str) -> Prof
     )
 
 
+@dataclass(frozen=True)
+class Own:
+    """The user's own samples, as the global expert sees them.
+
+    Attributes
+    ----------
+    taps : Taps
+        Of n samples.
+    copies : Taps
+        Of their distorted copies, `COPIES` for each sample.
+    targets : ndarray of int64, shape (n,)
+        Class indices; the spare symbols' follow the global expert's.
+    spare : int
+        How many spare symbols there are.
+    """
+
+    taps: Taps
+    copies: Taps
+    targets: npt.NDArray[np.int64]
+    spare: int
+
+
 def train(
-    ge: GlobalExpert, taps: Taps, targets: npt.NDArray[np.int64], size: Size, budget: float, seed: int, symbols: str
+    ge: GlobalExpert,
+    own: Own,
+    size: Size,
+    budget: float,
+    confidence: float,
+    seed: int,
+    symbols: str,
 ) -> tuple[Profile, Weights]:
     """Train local expert and gate, try the mixture, and return the profile and the weights before rounding.
 
     Parameters
     ----------
     ge : GlobalExpert
-    taps : Taps
-        Of the user's n samples.
-    targets : ndarray of int64, shape (n,)
-        Class indices; the spare symbols' follow the global expert's.
+    own : Own
     size : Size
     budget : float in [0, 1]
+    confidence : float in [0.5, 1)
     seed : int
     symbols : str
     """
-    spare = len(symbols)
-    weights = fit_parts(ge, taps, targets, spare)
-    inputs, logits = ge.standardizer.local_inputs(taps), base_logits(taps.logits, targets, spare)
-    weights = replace(weights, local=settle(weights.local, inputs, logits, targets, size.local_bits))
-    local, gate = weights.rounded(size.local_bits, size.gate_bits, spare)
+    taps, targets = own.taps, own.targets
+    weights, lesson = fit_parts(ge, own, np.arange(len(targets)))
+    gate, bias = settle_gate(weights.gate, weights.bias, *gate_samples(ge, taps), size.gate_bits)
+    weights = Weights(settle(weights.local, lesson, size.local_bits), gate, bias)
+    local, kept = weights.rounded(size.local_bits, size.gate_bits, own.spare)
     ordinary = targets < len(ge.classes)  # of a spare symbol, what the global expert reads says nothing
     right = (taps.logits.argmax(axis=1) == targets)[ordinary]
     recognized = float(right.mean()) if len(right) else 1.0
-    user = cross_validate(ge, taps, targets, spare, seed)
-    verdict = accept(held_out_trial(ge, local, gate), user, budget, recognized=recognized)
-    return Profile(ge.fingerprint[:16], local, gate, verdict, len(targets), budget, symbols), weights
+    user = cross_validate(ge, own, seed)
+    verdict = accept(held_out_trial(ge, local, kept), user, budget, confidence, recognized)
+    return Profile(ge.fingerprint[:16], local, kept, verdict, len(targets), budget, symbols), weights
 
 
-def fit_parts(ge: GlobalExpert, taps: Taps, targets: npt.NDArray[np.int64], spare: int) -> Weights:
-    """Return local expert and gate before rounding, trained on a user's samples."""
-    scale = ge.standardizer
-    local = fit_local_expert(scale.local_inputs(taps), base_logits(taps.logits, targets, spare), targets)
-    return Weights(local, *fit_gate(scale.gate_inputs(taps), scale.gate_inputs(ge.generic)))
+def fit_parts(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> tuple[Weights, Lesson]:
+    """Return local expert and gate before rounding, trained on some of a user's samples, and what the first learnt."""
+    lesson = teach(ge, own, rows)
+    user, generic = gate_samples(ge, own.taps[rows])
+    return Weights(fit_local_expert(lesson), *fit_gate(user, generic)), lesson
+
+
+def teach(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> Lesson:
+    """Return a lesson of some of a user's samples and their copies; all forms of a sample weigh 1 together."""
+    forms = (rows[:, None] * COPIES + np.arange(COPIES)).ravel()
+    targets = own.targets[rows]
+    parts = own.taps[rows], own.copies[forms]
+    return Lesson(
+        np.concatenate([with_bias(ge.standardizer.local_inputs(part)) for part in parts]),
+        np.concatenate([base_logits(part.logits, targets, own.spare) for part in parts]),
+        np.concatenate([targets, np.repeat(targets, COPIES)]),
+        np.full(len(rows) * (1 + COPIES), 1 / (1 + COPIES), np.float32),
+        given_classes(len(ge.classes) + own.spare, targets),
+    )
+
+
+def gate_samples(ge: GlobalExpert, taps: Taps) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what the gate tells apart: standardized features of the user's samples and of generic ones."""
+    return ge.standardizer.gate_inputs(taps), ge.standardizer.gate_inputs(ge.generic)
 
 
 def base_logits(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], spare: int) -> npt.NDArray[np.float32]:
@@ -89,11 +135,12 @@ def taught(targets: npt.NDArray[np.int64], classes: int, spare: int) -> npt.NDAr
     return np.isin(classes + np.arange(spare), targets)
 
 
-def cross_validate(ge: GlobalExpert, taps: Taps, targets: npt.NDArray[np.int64], spare: int, seed: int) -> Trial | None:
-    """See each of the user's samples by parts that were trained without it, and with others of its class.
+def cross_validate(ge: GlobalExpert, own: Own, seed: int) -> Trial | None:
+    """See each of the user's samples by parts trained without it and its copies, and with others of its class.
 
     A class given once cannot be judged: without its only sample nothing of it is learnt.
     """
+    taps, targets, spare = own.taps, own.targets, own.spare
     rng = np.random.default_rng(seed)
     fold = np.empty(len(targets), np.int64)
     for target in np.unique(targets):
@@ -107,7 +154,7 @@ def cross_validate(ge: GlobalExpert, taps: Taps, targets: npt.NDArray[np.int64],
     log_odds = np.empty(len(taps), np.float32)
     for index in np.unique(fold[judged]):
         out, kept = np.flatnonzero(fold == index), np.flatnonzero(fold != index)
-        parts = fit_parts(ge, taps[kept], targets[kept], spare)
+        parts, _ = fit_parts(ge, own, kept)
         plain = with_bias(ge.standardizer.local_inputs(taps[out])) @ parts.local.T
         correction[out] = lift(plain, taught(targets[kept], len(ge.classes), spare))
         log_odds[out] = ge.standardizer.gate_inputs(taps[out]) @ parts.gate + np.float32(parts.bias)

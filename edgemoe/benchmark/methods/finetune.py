@@ -101,7 +101,7 @@ def train(
 
 
 def fit_full_finetune(
-    ge: GlobalExpert, user: Characters, seed: int, *, rate: float = 1e-3, epochs: int = 40, distort: bool = True
+    ge: GlobalExpert, user: Characters, seed: int, *, rate: float = 1e-3, epochs: int = 80, distort: bool = True
 ) -> Finetuned:
     """Fine-tune every weight of the global expert; the device keeps a whole copy of it.
 
@@ -155,7 +155,7 @@ def fit_lora(
     user: Characters,
     seed: int,
     *,
-    rank: int = 8,
+    rank: int = 4,
     rate: float = 0.01,
     epochs: int = 40,
     distort: bool = True,
