@@ -60,7 +60,7 @@ def personalize(
     if shots is not None:
         chosen, left = draw_shots(found.labels, shots, seed)
     start = time.perf_counter()
-    moe = Personalizer(expert, size.value, budget, seed).fit(found.images[chosen], found.labels[chosen])
+    moe = Personalizer(expert, size.value, budget, seed=seed).fit(found.images[chosen], found.labels[chosen])
     seconds = time.perf_counter() - start
     if rest is not None:
         _write_images(rest, found[left])
