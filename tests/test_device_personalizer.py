@@ -18,7 +18,7 @@ from edgemoe.device import training
 from edgemoe.device.distort import distorted
 from edgemoe.device.local_expert import with_bias
 from edgemoe.device.mixture import held_out_trial
-from edgemoe.device.support import MOST_OF_A_CLASS
+from edgemoe.device.support import MOST_OF_A_CLASS, Own
 from edgemoe.device.training import SIZES
 from edgemoe.simulator import simulated_samples
 
@@ -178,7 +178,7 @@ def test_each_user_sample_is_judged_by_parts_that_never_saw_it_but_saw_its_class
     of_class = [np.flatnonzero(writer[1] == label)[:3] for label in ge.classes[:10]]
     rows = np.concatenate([*of_class, np.flatnonzero(writer[1] == "T")[:1]])
     taps, targets = ge.taps(writer[0][rows]), np.array([ge.classes.index(label) for label in writer[1][rows]])
-    own = training.Own(taps, ge.taps(distorted(writer[0][rows])), targets, 0)
+    own = Own(taps, ge.taps(distorted(writer[0][rows])), targets, 0)
     fit_parts, calls = training.fit_parts, []
 
     def spy(ge, own, kept):
@@ -402,3 +402,10 @@ def test_all_of_it_runs_where_nothing_but_the_base_install_can_be_imported(tmp_p
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [load_global_expert().fingerprint.hex(), "94"]
+
+
+def test_symbols_may_be_changed_between_fits(ge, writer):
+    images, labels = writer[0][:60], writer[1][:60].copy()
+    moe = Personalizer(ge).fit(images, labels)
+    labels[:5] = "@"
+    assert moe.set_params(symbols="@").fit(images, labels).classes_[-1] == "@"

@@ -134,3 +134,10 @@ def test_answers_are_blended_with_the_remembered_weight(moe, stream):
     parts = [np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (taps.logits, taps.logits + correction)]
     expected = moe.classes_[((1 - weights) * parts[0] + weights * parts[1]).argmax(1)]
     assert np.array_equal(moe.session().predict(images), expected)
+
+
+def test_answers_of_less_probability_than_asked_for_are_left_out(moe, stream):
+    images, _ = stream
+    answers, kept = moe.session().predict(images), moe.session().predict(images, reject=0.8)
+    assert 0 < (kept == "").mean() < 0.9
+    assert np.array_equal(kept[kept != ""], answers[kept != ""])

@@ -46,11 +46,12 @@ class Trial:
     def _changeable(
         self,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """What the gate may open for at the lowest threshold: both experts' probabilities, log-odds and labels.
+        """Both experts' probabilities, log-odds and labels of the samples whose answer the mixture may change.
 
-        Of other people's samples these are few; the others are answered by the global expert alone, whatever happens.
+        These are the ones that the gate may open for at the lowest threshold, and whose experts do not agree.
         """
-        rows = weigh(self.log_odds, float(THRESHOLDS[0])) > 0
+        rows = np.flatnonzero(weigh(self.log_odds, float(THRESHOLDS[0])) > 0)
+        rows = rows[self.logits[rows].argmax(1) != (self.logits[rows] + self.correction[rows]).argmax(1)]
         logits = self.logits[rows]
         return softmax(logits), softmax(logits + self.correction[rows]), self.log_odds[rows], self.labels[rows]
 

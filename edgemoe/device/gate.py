@@ -108,6 +108,7 @@ def settle_gate(
     user: npt.NDArray[np.float32],
     generic: npt.NDArray[np.float32],
     bits: int,
+    steps: int = ROUNDING_STEPS,
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Move a trained gate so that rounding its weights raises the loss least, as `local_expert.settle` does.
 
@@ -118,6 +119,7 @@ def settle_gate(
     user, generic
         As in `fit_gate`.
     bits : int, 2 to 8
+    steps : int
 
     Returns
     -------
@@ -130,7 +132,7 @@ def settle_gate(
     step = np.float32(ROUNDING_STRIDE / curvature(inputs, importance))
     exact: npt.NDArray[np.float32] = np.append(weights, np.float32(bias)).astype(np.float32)
     best, lowest = exact, np.inf
-    for _ in range(ROUNDING_STEPS):
+    for _ in range(steps):
         values = np.append(quantize(exact[None, :-1], bits).values(), exact[-1])
         odds = inputs @ values[:-1] + values[-1]
         fit = float(importance @ (np.logaddexp(np.float32(0), odds) - users * odds))

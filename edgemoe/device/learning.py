@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, confidence_within
-from edgemoe.device.gate import DECAY as GATE_DECAY
-from edgemoe.device.gate import Gate, gate_gradient, sigmoid
+from edgemoe.device.gate import Gate, settle_gate, sigmoid
 from edgemoe.device.global_expert import GlobalExpert, softmax
-from edgemoe.device.local_expert import DECAY, Lesson, LocalExpert, with_bias
+from edgemoe.device.local_expert import DECAY, Lesson, LocalExpert, settle, with_bias
 from edgemoe.device.quantized import quantize
 from edgemoe.device.symbols import spare_logits
 
@@ -25,8 +24,8 @@ Array = npt.NDArray[np.float32]
 CURVATURE = (
     0.25  # of the cross-entropy, per sample; at most 1/2 (Boehning 1992), and half of that converges in practice
 )
-REPLAYED = 64  # samples looked at again with each correction
-GATE_STEPS = 2
+LOCAL_STEPS = 4  # after each correction, on all samples
+GATE_STEPS = 3
 CLEAR = 0.7  # probability of the right class at which a correction without replay needs no further step
 NUDGES = 10  # such steps, at most
 OPENING = 0.5  # of a correction without replay: how far the gate opens towards it
@@ -124,54 +123,23 @@ def absorb(inverse: Array, inputs: Array, importance: float = 1.0) -> Array:
     return np.asarray(inverse - shrunk, np.float32)
 
 
-def grow(weights: Weights, lesson: Lesson, features: Array, known: int, generic: Array, rounded: Array) -> Weights:
-    """Move the parts a few steps towards what training on all samples would give.
-
-    The local expert's step is a quasi-Newton one under a fixed bound on the curvature, whose inverse grows with each
-    sample (Boehning, "Multinomial logistic regression algorithm", 1992), with the gradient at the rounded weights, as
-    in `settle`. The gate's steps are of steepest descent, each as long as its bound along that direction allows.
+def grow(weights: Weights, lesson: Lesson, features: Array, generic: Array, local_bits: int, gate_bits: int) -> Weights:
+    """Move the parts a few steps towards what training on all samples would give, and no step that raises the loss.
 
     Parameters
     ----------
     weights : Weights
-        With `inverse`.
     lesson : Lesson
-        Of the r replayed samples, as `training.teach` orders it; the last of them is the new one.
-    features : ndarray of float32, shape (r, F)
-        Standardized, of the replayed samples.
-    known : int
-        How many samples there are in all, the new one among them: replayed ones stand for the others.
+        Of all samples, the new one among them.
+    features : ndarray of float32, shape (n, F)
+        Standardized, of all samples.
     generic : ndarray of float32, shape (m, F)
         Standardized features of the retention set's training part.
-    rounded : ndarray of float32, shape (C + S, P + 1)
-        The local expert's weights as kept until now.
+    local_bits, gate_bits : int
+        Of the weights as kept.
     """
-    assert weights.inverse is not None
-    inverse, replayed, rows = weights.inverse, len(features), np.arange(len(lesson.targets))
-    copies = len(rows) // replayed - 1
-    for row in (replayed - 1, *rows[len(rows) - copies :]):
-        inverse = absorb(inverse, lesson.inputs[row], float(lesson.importance[row]))
-    standing = np.full(replayed, (known - 1) / max(replayed - 1, 1), np.float32)
-    standing[-1] = 1
-    importance = (lesson.importance * np.concatenate([standing, np.repeat(standing, copies)]))[:, None]
-    residual = softmax(lesson.logits + lesson.inputs @ rounded.T)
-    residual[rows, lesson.targets] -= 1
-    slope = (importance * residual).T @ lesson.inputs + np.float32(DECAY) * rounded
-    local = np.asarray(weights.local - lesson.given * (slope @ inverse), np.float32)
-
-    gate: Array = np.append(weights.gate, np.float32(weights.bias)).astype(np.float32)
-    sides = [
-        (side, np.full(len(side), user, np.float32), np.full(len(side), 0.5 * len(generic) / len(side), np.float32))
-        for user, side in ((1, features), (0, generic))
-    ]
-    for _ in range(GATE_STEPS):
-        tilt: Array = np.append(np.float32(GATE_DECAY) * gate[:-1], np.float32(0)).astype(np.float32)
-        for side, users, importance in sides:
-            tilt += gate_gradient(gate, side, users, importance, 0.0)
-        along = sum(float(importance @ (side @ tilt[:-1] + tilt[-1]) ** 2) for side, _, importance in sides)
-        bend = 0.25 * along + GATE_DECAY * float(tilt[:-1] @ tilt[:-1])
-        gate -= tilt * np.float32(float(tilt @ tilt) / bend if bend > 0 else 0)
-    return Weights(local, gate[:-1], float(gate[-1]), inverse)
+    local = settle(weights.local, lesson, local_bits, LOCAL_STEPS)
+    return Weights(local, *settle_gate(weights.gate, weights.bias, features, generic, gate_bits, GATE_STEPS))
 
 
 def nudge(weights: Weights, inputs: Array, features: Array, logits: Array, target: int, bits: int) -> Weights:

@@ -91,6 +91,14 @@ class Lesson:
         """
         return 0.5 * largest_eigenvalue(self.inputs, self.importance) + DECAY
 
+    def plus(self, other: "Lesson") -> "Lesson":
+        """Return this lesson and another one."""
+        inputs, logits, targets, importance = (
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("inputs", "logits", "targets", "importance")
+        )
+        return Lesson(inputs, logits, targets, importance, np.maximum(self.given, other.given))
+
     @property
     def moment(self) -> npt.NDArray[np.float32]:
         """The inputs' second moments ``(P + 1, P + 1)``, each sample by its importance."""
@@ -133,7 +141,9 @@ def round_local_expert(weights: npt.NDArray[np.float32], lesson: Lesson, bits: i
     return quantize(settle(weights, lesson, bits), bits)
 
 
-def settle(weights: npt.NDArray[np.float32], lesson: Lesson, bits: int) -> npt.NDArray[np.float32]:
+def settle(
+    weights: npt.NDArray[np.float32], lesson: Lesson, bits: int, steps: int = ROUNDING_STEPS
+) -> npt.NDArray[np.float32]:
     """Move trained weights so that rounding them to a few bits raises the loss least.
 
     The gradient is taken at the rounded weights and applied to the exact ones (the straight-through estimator of
@@ -146,6 +156,7 @@ def settle(weights: npt.NDArray[np.float32], lesson: Lesson, bits: int) -> npt.N
         From `fit_local_expert`, with the same lesson.
     lesson : Lesson
     bits : int, 2 to 8
+    steps : int
 
     Returns
     -------
@@ -155,7 +166,7 @@ def settle(weights: npt.NDArray[np.float32], lesson: Lesson, bits: int) -> npt.N
     rows = np.arange(len(lesson.targets))
     step = np.float32(ROUNDING_STRIDE / lesson.curvature)
     best, lowest = weights, np.inf
-    for _ in range(ROUNDING_STEPS):
+    for _ in range(steps):
         values = quantize(weights, bits).values()
         likelihood = softmax(lesson.logits + lesson.inputs @ values.T)[rows, lesson.targets]
         fit = -float(lesson.importance @ np.log(np.maximum(likelihood, 1e-9)))

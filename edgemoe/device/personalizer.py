@@ -1,7 +1,6 @@
 """The on-device trainer, as a scikit-learn estimator."""
 
 import os
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,18 +9,18 @@ import numpy.typing as npt
 from edgemoe.classes import merge_labels
 from edgemoe.device.distort import COPIES, distorted
 from edgemoe.device.global_expert import GlobalExpert, as_images
-from edgemoe.device.learning import CONFIDENCE, REPLAYED, Weights, curvature_inverse, grow
-from edgemoe.device.local_expert import given_classes
+from edgemoe.device.learning import CONFIDENCE, Weights, grow
+from edgemoe.device.local_expert import Lesson
 from edgemoe.device.mixture import MixtureOfExperts
 from edgemoe.device.retention import Taps
 from edgemoe.device.support import Sample, Support, read_support, write_support
 from edgemoe.device.symbols import check_symbols
-from edgemoe.device.training import SIZES, Own, teach, train, untrained
+from edgemoe.device.training import SIZES, teach, train, untrained
 from edgemoe.errors import EdgemoeError
 
 __all__ = ["SIZES", "Personalizer"]
 
-GROWTH = 1.4  # of the number of samples, after which all is trained anew; chosen on writers_small.npz
+GROWTH = 2.0  # of the number of samples, after which all is trained anew; chosen on writers_small.npz
 
 
 class Personalizer(MixtureOfExperts):
@@ -55,6 +54,7 @@ class Personalizer(MixtureOfExperts):
 
     _support: Support | None = None  # None: of a profile that was loaded, the samples are not at hand
     _trained = 0  # samples at the last whole training
+    _taught: tuple[Support, Lesson, npt.NDArray[np.float32]] | None = None  # a support as the parts read it
     _resumed = False  # the samples were loaded
 
     def __init__(
@@ -182,7 +182,7 @@ class Personalizer(MixtureOfExperts):
             if self._support is None:
                 self._learn_alone(taps, target)
                 return self
-            (sample,) = self._samples(array[None], [str(self.classes_[target])], taps)
+            (sample,) = self._samples(array[None], [str(self.classes_[target])], [target], taps)
             relabelled, support = self._support.contradicts(sample), self._support.plus(sample)
         except EdgemoeError:
             if not begun:
@@ -257,14 +257,17 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError(f"labels: expected characters (str), got {names.dtype}")
         classes = self.ge.classes + self.symbols
         merged = merge_labels(names, classes)
-        return self._samples(array, [str(label) for label in merged], self.ge.taps(array))
+        targets = [classes.index(label) for label in merged]
+        return self._samples(array, [str(label) for label in merged], targets, self.ge.taps(array))
 
-    def _samples(self, images: npt.NDArray[np.uint8], labels: list[str], taps: Taps) -> list[Sample]:
-        copies, classes = self.ge.taps(distorted(images)), self.ge.classes + self._symbols
+    def _samples(
+        self, images: npt.NDArray[np.uint8], labels: list[str], targets: list[int], taps: Taps
+    ) -> list[Sample]:
+        copies = self.ge.taps(distorted(images))
         forms = [slice(COPIES * row, COPIES * (row + 1)) for row in range(len(images))]
         return [
-            Sample(image.copy(), label, classes.index(label), taps[row : row + 1], copies[forms[row]])
-            for row, (image, label) in enumerate(zip(images, labels, strict=True))
+            Sample(image.copy(), label, target, taps[row : row + 1], copies[forms[row]])
+            for row, (image, label, target) in enumerate(zip(images, labels, targets, strict=True))
         ]
 
     def _begin(self) -> None:
@@ -280,28 +283,31 @@ class Personalizer(MixtureOfExperts):
 
     def _train(self, support: Support) -> None:
         profile, weights = train(
-            self.ge, self._own(support), SIZES[self.size], self.budget, self.confidence, self.seed, self.symbols
+            self.ge,
+            support.own(len(self.symbols)),
+            SIZES[self.size],
+            self.budget,
+            self.confidence,
+            self.seed,
+            self.symbols,
         )
         self._use(profile)
         self._confidence = self.confidence
         self._weights, self._support, self._trained = weights, support, len(support)
 
-    def _own(self, support: Support) -> Own:
-        return Own(support.taps, support.copies, support.targets, len(self._symbols))
-
     def _grown(self, support: Support) -> Weights:
         """Return weights that learnt from the newest sample of a support."""
-        weights = self._weights
-        if weights.inverse is None:
-            before = teach(self.ge, self._own(support), np.arange(len(support) - 1))
-            weights = replace(weights, inverse=curvature_inverse(before.moment))
-        drawn = self._own(support.draw(REPLAYED))
-        lesson = teach(self.ge, drawn, np.arange(len(drawn.targets)))
-        return grow(
-            weights,
-            replace(lesson, given=given_classes(len(self.classes_), support.targets)),
-            self.ge.standardizer.gate_inputs(drawn.taps),
-            len(support),
-            self._held_out().generic,
-            self.profile.local.weights.values(),
-        )
+        newest, before, scale = list(support)[-1], self.support, self.ge.standardizer
+        spare = len(self._symbols)
+        if self._taught is None or self._taught[0] is not before:
+            own = before.own(spare)
+            self._taught = before, teach(self.ge, own, np.arange(len(before))), scale.gate_inputs(own.taps)
+        _, lesson, features = self._taught
+        if newest.target in before.classes or newest.target < len(self.ge.classes):
+            lesson = lesson.plus(teach(self.ge, Support([newest]).own(spare), np.array([0])))
+        else:  # a spare symbol's logit is another from its first sample on, for all of them
+            lesson = teach(self.ge, support.own(spare), np.arange(len(support)))
+        features = np.concatenate([features, scale.gate_inputs(newest.taps)])
+        self._taught = support, lesson, features
+        kept, generic = self.profile, self._held_out().generic
+        return grow(self._weights, lesson, features, generic, kept.local.weights.bits, kept.gate.weights.bits)

@@ -34,10 +34,10 @@ class Session:
         """Return the gate's weight for each image in order, and remember them."""
         return self._remember(self._mixture.ge.taps(images))
 
-    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.str_]:
-        """Return the labels of images in order, and remember them."""
+    def predict(self, images: npt.ArrayLike, reject: float = 0.0) -> npt.NDArray[np.str_]:
+        """Return the labels of images in order, and remember them; `reject` is `MixtureOfExperts.predict`'s."""
         taps = self._mixture.ge.taps(images)
-        return self._mixture._answers(taps, self._remember(taps)).labels
+        return self._mixture._answers(taps, self._remember(taps), reject).labels
 
     def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
         mixture = self._mixture

@@ -13,7 +13,7 @@ from edgemoe.device.retention import Taps
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded, write_atomic
 
-__all__ = ["MOST_OF_A_CLASS", "Sample", "Support", "read_support", "write_support"]
+__all__ = ["MOST_OF_A_CLASS", "Own", "Sample", "Support", "read_support", "write_support"]
 
 MOST_OF_A_CLASS = 50  # samples that are kept: the newest, since hands change; it bounds memory and training time
 LIMIT = 64 << 20  # bytes of a support's file; 50 samples of each of 111 classes take 4.4 MB unpacked
@@ -45,6 +45,28 @@ class Sample:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", self.image.tobytes())
+
+
+@dataclass(frozen=True)
+class Own:
+    """The user's own samples, as the global expert sees them.
+
+    Attributes
+    ----------
+    taps : Taps
+        Of n samples.
+    copies : Taps
+        Of their distorted copies, `COPIES` for each sample.
+    targets : ndarray of int64, shape (n,)
+        Class indices; the spare symbols' follow the global expert's.
+    spare : int
+        How many spare symbols there are.
+    """
+
+    taps: Taps
+    copies: Taps
+    targets: npt.NDArray[np.int64]
+    spare: int
 
 
 class Support:
@@ -129,14 +151,9 @@ class Support:
         """What it says of their distorted copies, `COPIES` for each."""
         return joined(sample.copies for sample in self)
 
-    def draw(self, count: int) -> "Support":
-        """Return the newest sample and others at random, `count` in all; the same ones for the same support's size."""
-        if len(self) <= count:
-            return self
-        others = np.random.default_rng(len(self)).choice(len(self) - 1, count - 1, replace=False)
-        drawn = Support()
-        drawn._samples = [self._samples[row] for row in (*others, -1)]
-        return drawn
+    def own(self, spare: int) -> Own:
+        """Return what training reads of the samples, `spare` being the number of spare symbols."""
+        return Own(self.taps, self.copies, self.targets, spare)
 
     def without(self, image: npt.NDArray[np.uint8]) -> "Support":
         """Return the support without an image, however often it was learnt.

@@ -14,9 +14,10 @@ from edgemoe.device.local_expert import Lesson, fit_local_expert, given_classes,
 from edgemoe.device.mixture import held_out_trial
 from edgemoe.device.profile import Profile
 from edgemoe.device.retention import Taps
+from edgemoe.device.support import Own
 from edgemoe.device.symbols import lift, spare_logits
 
-__all__ = ["SIZES", "Own", "Size", "cross_validate", "fit_parts", "gate_samples", "teach", "train", "untrained"]
+__all__ = ["SIZES", "Size", "cross_validate", "fit_parts", "gate_samples", "teach", "train", "untrained"]
 
 FOLDS = 3  # of the user's samples, to see each by parts trained without it
 
@@ -41,28 +42,6 @@ def untrained(ge: GlobalExpert, size: Size, budget: float, symbols: str) -> Prof
     return Profile(
         ge.fingerprint[:16], local, gate, Verdict(False, float(THRESHOLDS[-1]), 0.0, None), 0, budget, symbols
     )
-
-
-@dataclass(frozen=True)
-class Own:
-    """The user's own samples, as the global expert sees them.
-
-    Attributes
-    ----------
-    taps : Taps
-        Of n samples.
-    copies : Taps
-        Of their distorted copies, `COPIES` for each sample.
-    targets : ndarray of int64, shape (n,)
-        Class indices; the spare symbols' follow the global expert's.
-    spare : int
-        How many spare symbols there are.
-    """
-
-    taps: Taps
-    copies: Taps
-    targets: npt.NDArray[np.int64]
-    spare: int
 
 
 def train(
@@ -107,14 +86,19 @@ def fit_parts(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> tuple[
 
 
 def teach(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> Lesson:
-    """Return a lesson of some of a user's samples and their copies; all forms of a sample weigh 1 together."""
-    forms = (rows[:, None] * COPIES + np.arange(COPIES)).ravel()
+    """Return a lesson of some of a user's samples, each followed by its copies; all forms of one weigh 1 together."""
     targets = own.targets[rows]
-    parts = own.taps[rows], own.copies[forms]
+    copies = own.copies[(rows[:, None] * COPIES + np.arange(COPIES)).ravel()]
+
+    def forms(first: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        together = np.concatenate([first[:, None], others.reshape(len(rows), COPIES, -1)], axis=1)
+        return together.reshape(len(rows) * (1 + COPIES), -1)
+
+    read = ge.standardizer.local_inputs
     return Lesson(
-        np.concatenate([with_bias(ge.standardizer.local_inputs(part)) for part in parts]),
-        np.concatenate([base_logits(part.logits, targets, own.spare) for part in parts]),
-        np.concatenate([targets, np.repeat(targets, COPIES)]),
+        with_bias(forms(read(own.taps[rows]), read(copies))),
+        base_logits(forms(own.taps.logits[rows], copies.logits), targets, own.spare),
+        np.repeat(targets, 1 + COPIES),
         np.full(len(rows) * (1 + COPIES), 1 / (1 + COPIES), np.float32),
         given_classes(len(ge.classes) + own.spare, targets),
     )
