@@ -64,7 +64,7 @@ def test_the_counts_are_those_of_fits_made_by_hand(files, ge, found):
     assert accepted
     assert row["lost"] == pytest.approx(np.mean(accepted), abs=1e-5)
     assert row["over_budget"] == pytest.approx(np.mean([loss > 0.002 for loss in accepted]))
-    assert row["largest_loss"] == pytest.approx(max(*accepted, 0), abs=1e-5)
+    assert row["largest_loss"] == pytest.approx(max(accepted), abs=1e-5)
 
 
 def test_declined_profiles_are_summed_up_apart():
