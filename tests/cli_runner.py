@@ -10,3 +10,13 @@ def edgemoe(*arguments: object) -> int:
     with pytest.raises(SystemExit) as exit_:
         app([str(argument) for argument in arguments])
     return int(exit_.value.code or 0)
+
+
+def failure(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that says why, and check that it is one and stdout is empty."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("edgemoe: ")]
+    assert len(lines) == 1
+    assert err.splitlines()[-1] == lines[0]
+    return lines[0]

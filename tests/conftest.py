@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgemoe import GlobalExpert, load_global_expert
+from edgemoe import GlobalExpert, Personalizer, load_global_expert
 from edgemoe.simulator import simulated_samples
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +40,28 @@ def writer() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
 def fresh() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
     """Other samples of the same writer."""
     return simulated_samples(seed=3, per_class=3, sample_seed=1)
+
+
+@pytest.fixture(scope="session")
+def two_writers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of samples by two simulated writers, ann (seed 1, 6 of each class) and bob (seed 2, 4 of each)."""
+    path = tmp_path_factory.mktemp("samples") / "user.npz"
+    sets = [simulated_samples(1, 6), simulated_samples(2, 4)]
+    np.savez(
+        path,
+        image=np.concatenate([images for images, _ in sets]),
+        label=np.concatenate([labels for _, labels in sets]),
+        writer=np.repeat(["ann", "bob"], [len(labels) for _, labels in sets]),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def profile(ge: GlobalExpert, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compact profile of ann."""
+    path = tmp_path_factory.mktemp("profile") / "me.moe"
+    Personalizer(ge).fit(*simulated_samples(1, 5)).save(path)
+    return path
 
 
 def _require(report: Any) -> Any:
