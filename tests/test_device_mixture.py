@@ -2,14 +2,18 @@
 
 import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
 
 from edgemoe import EdgemoeError, GlobalExpert, MixtureOfExperts, Personalizer
 from edgemoe.device.acceptance import Verdict
+from edgemoe.device.gate import CLOSED
 from edgemoe.device.mixture import held_out_trial
 from edgemoe.device.profile import Profile
+from edgemoe.device.symbols import FAR, RARE
+from edgemoe.simulator import simulated_samples
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +54,66 @@ def direct_answers(ge, profile, images):
     correction = standardized(pooled) @ local[:, :-1].T + local[:, -1]
     odds = standardized(lambda features: features) @ dequantized(profile.gate.weights)[0] + profile.gate.bias
     gate = 1 / (1 + np.exp(profile.verdict.threshold - odds))
-    first, second = (
-        np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (taps.logits.astype(np.float64), taps.logits + correction)
-    )
+    spare, together = len(profile.symbols), np.log(np.exp(taps.logits.astype(np.float64)).sum(1, keepdims=True))
+    taught = (local[len(local) - spare :] != 0).any(1)
+    logits = [np.hstack([taps.logits, together - base]) for base in (np.full(spare, FAR), np.where(taught, RARE, FAR))]
+    first, second = (np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (logits[0], logits[1] + correction))
+    gate[gate < CLOSED] = 0
     return (1 - gate)[:, None] * first + gate[:, None] * second, gate, odds
 
 
 def test_probabilities_and_routing_are_the_formulas(ge, moe, profile, fresh):
     images, _ = fresh
     probabilities, gate, _ = direct_answers(ge, profile, images)
-    np.testing.assert_allclose(moe.route(images), gate, atol=2e-4)
-    np.testing.assert_allclose(moe.predict_proba(images), probabilities, atol=5e-4)
+    np.testing.assert_allclose(moe.route(images), gate, atol=1e-5)
+    np.testing.assert_allclose(moe.predict_proba(images), probabilities, atol=1e-5)
     assert moe.route(images).dtype == moe.predict_proba(images).dtype == np.float32
     assert moe.route(images).shape == (len(images),)
     assert ((moe.route(images) >= 0) & (moe.route(images) <= 1)).all()
+
+
+@pytest.mark.parametrize("size", ["compact", "full"])
+def test_the_formulas_hold_for_spare_symbols_too(ge, size):
+    moe = Personalizer(ge, size, symbols="é@").fit(*simulated_samples(3, 3, ge.classes + "@"))
+    images, _ = simulated_samples(3, 1, ge.classes + "@", sample_seed=1)
+    probabilities, gate, _ = direct_answers(ge, moe.profile, images)
+    np.testing.assert_allclose(moe.route(images), gate, atol=1e-5)
+    np.testing.assert_allclose(moe.predict_proba(images), probabilities, atol=1e-5)
+
+
+def test_answers_follow_the_profile_through_every_change(ge, writer, fresh, tmp_path):
+    """What is folded of one profile must not answer for the next."""
+    images, labels = fresh
+    moe = Personalizer(ge).fit(*writer)
+
+    def check():
+        expected = direct_answers(ge, moe.profile, images[:40])[0]
+        np.testing.assert_allclose(moe.predict_proba(images[:40]), expected, atol=1e-5)
+        return expected
+
+    seen = [check()]
+    for change in (
+        lambda: moe.learn(images[0], labels[1]),
+        lambda: moe.learn(images[2], labels[2]),
+        lambda: moe.undo(),
+        lambda: moe.forget(images[0]),
+        lambda: moe.fit(images[:60], labels[:60]),
+    ):
+        change()
+        seen.append(check())
+        assert not np.array_equal(seen[-1], seen[-2])
+    assert np.array_equal(seen[3], seen[1])
+    moe.save(tmp_path / "me.moe")
+    moe = Personalizer.load(tmp_path / "me.moe", ge)
+    check()
+
+
+def test_copies_and_pickles_hold_no_folded_matrix_and_answer_alike(moe, fresh):
+    images, _ = fresh
+    expected = moe.predict_proba(images)
+    for copied in (copy.copy(moe), copy.deepcopy(moe), pickle.loads(pickle.dumps(moe))):
+        assert np.array_equal(copied.predict_proba(images), expected)
+    assert len(pickle.dumps(moe)) == len(pickle.dumps(MixtureOfExperts(moe.ge, moe.profile)))
 
 
 def test_the_answer_is_the_likeliest_class(moe, fresh):

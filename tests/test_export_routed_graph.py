@@ -59,6 +59,26 @@ def test_one_image_at_a_time_gives_what_a_batch_gives(moe: Personalizer, images:
             np.testing.assert_allclose(one, many[index : index + 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+@pytest.mark.parametrize("size", ["compact", "full"])
+def test_spare_symbols_follow_the_classes_and_one_that_was_not_taught_is_impossible(
+    ge: GlobalExpert, size: str, accepted: bool
+) -> None:
+    taught, labels = simulated_samples(3, 4, ge.classes + "@")
+    fitted = Personalizer(ge, size, symbols="é@").fit(taught, labels)
+    verdict = replace(fitted.profile.verdict, accepted=accepted)
+    moe = MixtureOfExperts(ge, replace(fitted.profile, verdict=verdict))
+    fresh, _ = simulated_samples(3, 2, ge.classes + "@", sample_seed=1)
+    content, expected = routed_graph(moe), moe.explain(fresh)
+    probabilities, gate = run(content, fresh)
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(gate, expected.gate, atol=1e-5)
+    np.testing.assert_array_equal(moe.classes_[probabilities.argmax(axis=1)], expected.labels)
+    assert not probabilities[:, 47].any()
+    assert ("@" in expected.labels) == accepted
+    assert {p.key: p.value for p in onnx.load_from_string(content).metadata_props}["classes"] == ge.classes + "é@"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_other_writers_mixtures_are_matched_too(ge: GlobalExpert, seed: int) -> None:
     """Classes that the user gave no sample of have no corrections, and their weights no scale."""

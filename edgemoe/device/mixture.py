@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
-from edgemoe.device.acceptance import Trial, blend
+from edgemoe.device.acceptance import Trial, mix
+from edgemoe.device.folded import Folded, fold
 from edgemoe.device.gate import Gate, weigh
-from edgemoe.device.global_expert import GlobalExpert, as_images
+from edgemoe.device.global_expert import GlobalExpert, as_images, softmax
 from edgemoe.device.learning import CONFIDENCE, Reference, Weights, curvature_inverse, guard, nudge
 from edgemoe.device.local_expert import LocalExpert, with_bias
 from edgemoe.device.profile import Profile, read_profile, write_profile
@@ -65,6 +66,7 @@ class MixtureOfExperts:
     _weights: Weights  # before rounding
     _reference: Reference | None
     _confidence = CONFIDENCE
+    _cache: tuple[Profile, Folded] | None = None  # a profile and its parts, folded
     _history: deque[Any]  # what `undo` goes back to
 
     def __init__(self, ge: GlobalExpert, profile: Profile) -> None:
@@ -113,11 +115,12 @@ class MixtureOfExperts:
             Where the mixture's probability of its own answer is lower, the label is "" (Chow, "On optimum recognition
             error and reject tradeoff", IEEE Trans. Information Theory 16, 1970).
         """
-        return self.explain(images, reject).labels
+        return self._labels(self.predict_proba(images), reject)
 
     def predict_proba(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return probabilities ``(n, C)`` float32, columns in the order of `classes_`."""
-        return self.explain(images).probabilities
+        taps = self.ge.taps(images)
+        return self._mix(taps, self._gate(taps))
 
     def route(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return the gate's weight of the local expert for each image, ``(n,)`` float32 in [0, 1]."""
@@ -237,25 +240,46 @@ class MixtureOfExperts:
             raise EdgemoeError(f"not fitted for the global expert {self.ge.name}: call fit(images, labels) first")
         return self.profile
 
-    def _gate(self, taps: Taps) -> npt.NDArray[np.float32]:
+    def _folded(self) -> Folded:
         profile = self._fitted()
-        if not profile.verdict.accepted:
-            return np.zeros(len(taps), np.float32)
-        odds = profile.gate.log_odds(self.ge.standardizer.gate_inputs(taps))
-        return weigh(odds, profile.verdict.threshold)
+        if self._cache is None or self._cache[0] is not profile:
+            self._cache = profile, fold(profile, self.ge.standardizer)
+        return self._cache[1]
 
-    def _answers(self, taps: Taps, gate: npt.NDArray[np.float32], reject: float = 0.0) -> Answers:
+    def _gate(self, taps: Taps) -> npt.NDArray[np.float32]:
+        verdict = self._fitted().verdict
+        if not verdict.accepted:
+            return np.zeros(len(taps), np.float32)
+        return weigh(self._folded().log_odds(taps), verdict.threshold)
+
+    def _local_logits(self, taps: Taps) -> npt.NDArray[np.float32]:
+        folded = self._folded()
+        return spare_logits(taps.logits, folded.taught) + folded.correct(taps)
+
+    def _mix(self, taps: Taps, gate: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        of_global = spare_logits(taps.logits, np.zeros(len(self._symbols), bool))
+        if not gate.any():  # the local expert need not run
+            return softmax(of_global)
+        # Both experts' rows in one array: for few images a call of numpy's costs more than its arithmetic.
+        both = softmax(np.concatenate([of_global, self._local_logits(taps)]))
+        return mix(both[: len(taps)], both[len(taps) :], gate)
+
+    def _labels(self, probabilities: npt.NDArray[np.float32], reject: float) -> npt.NDArray[np.str_]:
         if not 0 <= reject <= 1:
             raise EdgemoeError(f"reject {reject!r}: expected a probability between 0 and 1")
-        profile = self._fitted()
-        logits = spare_logits(taps.logits, np.zeros(len(profile.symbols), bool))
-        correction = profile.local.correct(self.ge.standardizer.local_inputs(taps))
-        probabilities = blend(logits, correction, gate)
-        names = self.classes_
-        labels = names[probabilities.argmax(axis=1)]
-        labels[probabilities.max(axis=1) < reject] = ""
-        of_local = names[(logits + correction).argmax(axis=1)]
-        return Answers(labels, self.ge.label(taps.logits), of_local, probabilities, gate)
+        labels: npt.NDArray[np.str_] = self.classes_[probabilities.argmax(axis=1)]
+        if reject:
+            labels[probabilities.max(axis=1) < reject] = ""
+        return labels
+
+    def _answers(self, taps: Taps, gate: npt.NDArray[np.float32], reject: float = 0.0) -> Answers:
+        probabilities = self._mix(taps, gate)
+        of_local = self.classes_[self._local_logits(taps).argmax(axis=1)]
+        return Answers(self._labels(probabilities, reject), self.ge.label(taps.logits), of_local, probabilities, gate)
+
+    def __getstate__(self) -> dict[str, object]:
+        # The parts are folded anew where the mixture is used.
+        return {name: value for name, value in vars(self).items() if name != "_cache"}
 
 
 def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:

@@ -1,21 +1,22 @@
 """The whole mixture as one ONNX graph: the frozen global expert, and behind it gate and local expert in a few nodes.
 
-Gate and local expert are linear in the convolution features: centring, scaling and pooling are folded into one matrix
-of C + 1 columns, the last one the gate's. In so small a network a node costs more than its arithmetic, so this is one
-``Gemm``: in int8 on the global expert's own integers where no weight is lost by it, or else in float32.
+Gate and local expert are one matrix of C + S + 1 columns (`folded`). In so small a network a node costs more than its
+arithmetic, so this is one ``Gemm``: in int8 on the global expert's own integers where no weight is lost by it, or else
+in float32.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.bundle import TAPS
+from edgemoe.device.folded import Folded
 from edgemoe.device.gate import CLOSED
 from edgemoe.device.mixture import MixtureOfExperts
-from edgemoe.device.standardize import pool
+from edgemoe.device.symbols import FAR, RARE
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import write_atomic
 
@@ -29,7 +30,7 @@ LARGEST = 64
 onnxruntime's documentation of `reduce_range`)."""
 ROUNDING = 2e-5  # of a bias kept as an integer, in log-odds; no probability moves by more than half of it
 SHIFTS = 1000  # constants tried, in [0, 1]
-TINY = 1e-5  # the scale of weights that are all 0
+TINY = 1e-3  # the scale of weights that are all 0: its steps reach from `ROUNDING` to `FAR`
 LOGITS, FEATURES = TAPS
 SHARED = {*TAPS, "probabilities", "gate"}  # names that are known outside of the mixture's own nodes
 
@@ -42,17 +43,16 @@ def write_routed_graph(path: str | os.PathLike[str], moe: MixtureOfExperts) -> N
 def routed_graph(moe: MixtureOfExperts) -> bytes:
     """Return a mixture as one ONNX graph, opset 17, of standard operators.
 
-    It reads ``image`` ``(n, 1, 28, 28)`` float32 in [0, 1], ink 1 on 0, and gives ``probabilities`` ``(n, C)`` float32
-    and ``gate`` ``(n,)`` float32 in [0, 1], the local expert's weight: what `MixtureOfExperts.explain` says, to 1e-5.
-    The global expert's nodes and weights are in it unchanged. Where the profile was declined, the gate is 0 and the
-    global expert alone answers. The graph's metadata holds ``classes``, the columns' characters in order, and
-    ``fingerprint``, the global expert's, in hexadecimal.
+    It reads ``image`` ``(n, 1, 28, 28)`` float32 in [0, 1], ink 1 on 0, and gives ``probabilities`` ``(n, C + S)``
+    float32, those of S spare symbols last, and ``gate`` ``(n,)`` float32 in [0, 1], the local expert's weight: what
+    `MixtureOfExperts.explain` says, to 1e-5. The global expert's nodes and weights are in it unchanged. Where the
+    profile was declined, the gate is 0 and the global expert alone answers. The graph's metadata holds ``classes``, the
+    columns' characters in order, and ``fingerprint``, the global expert's, in hexadecimal.
 
     Raises
     ------
     EdgemoeError
-        If the package onnx is not installed, the mixture is not fitted, or its profile teaches symbols that the global
-        expert does not have.
+        If the package onnx is not installed, or the mixture is not fitted.
     """
     try:
         import onnx
@@ -62,11 +62,9 @@ def routed_graph(moe: MixtureOfExperts) -> bytes:
 
     profile = moe._fitted()
     count = len(moe.classes_)
-    if count != len(moe.ge.classes):
-        raise EdgemoeError("export onnx: the profile teaches symbols of its own, which a routed graph cannot hold yet")
     model = onnx.load_from_string(moe.ge.graph)
     graph = model.graph
-    nodes, weights = _declined() if not profile.verdict.accepted else _routed(moe, _features_scale(model))
+    nodes, weights = _routed(moe, _features_scale(model)) if profile.verdict.accepted else _declined(moe)
     for node in nodes:
         for names in (node.input, node.output):
             names[:] = [name if name in SHARED else f"mixture.{name}" for name in names]
@@ -77,50 +75,24 @@ def routed_graph(moe: MixtureOfExperts) -> bytes:
     graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", count]))
     graph.output.append(helper.make_tensor_value_info("gate", TensorProto.FLOAT, ["n"]))
     model.producer_name = "edgemoe"
-    helper.set_model_props(model, {"classes": moe.ge.classes, "fingerprint": moe.ge.fingerprint.hex()})
+    helper.set_model_props(model, {"classes": "".join(moe.classes_), "fingerprint": moe.ge.fingerprint.hex()})
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
     return content
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """Corrections and the gate's log-odds, less its threshold, as a linear function of the features.
+def _signed(moe: MixtureOfExperts) -> Folded:
+    """Return the mixture's matrix with scales above 0 and the threshold taken off the log-odds.
 
-    Attributes
-    ----------
-    codes : ndarray of int64, shape (F, C + 1)
-    scales : ndarray of float64, shape (C + 1,), above 0
-        Weight = scale x code.
-    bias : ndarray of float64, shape (C + 1,)
+    A class without corrections keeps a bias that can be moved, and the bias of a spare symbol that was not taught puts
+    it out of reach.
     """
-
-    codes: npt.NDArray[np.int64]
-    scales: npt.NDArray[np.float64]
-    bias: npt.NDArray[np.float64]
-
-
-def _fold(moe: MixtureOfExperts) -> _Linear:
-    """Fold centring, scaling and pooling into the weights."""
-    profile, standardizer = moe.profile, moe.ge.standardizer
-    local, gate = profile.local.weights, profile.gate.weights
-    means = pool(np.eye(len(standardizer.feature_mean), dtype=np.float32), standardizer.feature_map)
-    size = round(1 / float(means.max()))  # features in a quarter: all quarters have as many
-    local_scales = local.scales.astype(np.float64)
-    gate_scales = gate.scales.astype(np.float64) / standardizer.feature_scale
-    local_codes = (means > 0).astype(np.int64) @ local.codes[:, :-1].T.astype(np.int64)
-    centre = local.codes[:, :-1] @ standardizer.pooled_mean.astype(np.float64) / standardizer.pooled_scale
-    local_bias = local_scales * (local.codes[:, -1] - centre)
-    gate_bias = profile.gate.bias - profile.verdict.threshold
-    gate_bias -= gate_scales[0] * (gate.codes[0] @ standardizer.feature_mean.astype(np.float64))
-    codes = np.concatenate([local_codes, gate.codes.T.astype(np.int64)], axis=1)
-    scales = np.concatenate([local_scales / (size * standardizer.pooled_scale), gate_scales])
-    # A class without corrections keeps a bias that can be moved.
-    return _Linear(
-        codes * np.sign(scales).astype(np.int64),
-        np.where(scales, np.abs(scales), TINY),
-        np.append(local_bias, gate_bias),
-    )
+    folded = moe._folded()
+    bias = folded.bias.copy()
+    bias[-1] -= moe.profile.verdict.threshold
+    bias[len(moe.ge.classes) : -1] -= np.where(folded.taught, 0, FAR - RARE)
+    codes = folded.codes * np.sign(folded.scales).astype(np.int16)
+    return replace(folded, codes=codes, scales=np.where(folded.scales, np.abs(folded.scales), TINY), bias=bias)
 
 
 def _features_scale(model: "ModelProto") -> float | None:
@@ -140,10 +112,18 @@ def _routed(moe: MixtureOfExperts, features_scale: float | None) -> "tuple[list[
     from onnx import helper
 
     make = helper.make_node
-    count = len(moe.ge.classes)
-    nodes, weights = _gemm(_fold(moe), features_scale)
+    count = len(moe.classes_)
+    nodes, weights = _gemm(_signed(moe), features_scale)
     weights["sizes"] = np.array([count, 1], np.int64)
     weights["columns"] = np.array([1], np.int64)
+    bare, widening = "", []
+    if moe.profile.symbols:  # below the log-sum-exp, as `spare_logits` has them, which is 0 after LogSoftmax
+        bare = "bare_"
+        widening = [
+            make("Pad", ["bare_global_logs", "pads", "rare"], ["global_logs"]),
+            make("Pad", ["bare_global_probabilities", "pads"], ["global_probabilities"]),
+        ]
+        weights |= {"pads": _pads(moe), "rare": np.float32(-RARE)}
     nodes += [
         make("Split", ["linear", "sizes"], ["correction", "log_odds"], axis=1),
         make("Sigmoid", ["log_odds"], ["odds_weight"]),
@@ -152,9 +132,10 @@ def _routed(moe: MixtureOfExperts, features_scale: float | None) -> "tuple[list[
             "ThresholdedRelu", ["odds_weight"], ["weight"], alpha=float(np.nextafter(np.float32(CLOSED), np.float32(0)))
         ),
         # One reader of the logits: for a second one onnxruntime would convert their integers again.
-        make("LogSoftmax", [LOGITS], ["global_logs"], axis=1),
+        make("LogSoftmax", [LOGITS], [f"{bare}global_logs"], axis=1),
+        make("Exp", [f"{bare}global_logs"], [f"{bare}global_probabilities"]),
+        *widening,
         make("Add", ["global_logs", "correction"], ["local_logits"]),
-        make("Exp", ["global_logs"], ["global_probabilities"]),
         make("Softmax", ["local_logits"], ["local_probabilities"], axis=1),
         # Where the weight is 0 this is the global expert's answer to the last bit.
         make("Sub", ["local_probabilities", "global_probabilities"], ["difference"]),
@@ -165,7 +146,7 @@ def _routed(moe: MixtureOfExperts, features_scale: float | None) -> "tuple[list[
     return nodes, weights
 
 
-def _gemm(linear: _Linear, features_scale: float | None) -> "tuple[list[NodeProto], dict[str, Any]]":
+def _gemm(linear: Folded, features_scale: float | None) -> "tuple[list[NodeProto], dict[str, Any]]":
     """Return the one matrix product."""
     from onnx import helper
 
@@ -185,7 +166,7 @@ def _gemm(linear: _Linear, features_scale: float | None) -> "tuple[list[NodeProt
     return [helper.make_node("Gemm", [FEATURES, "weights", "bias"], ["linear"])], weights
 
 
-def _whole(linear: _Linear, features_scale: float) -> tuple[npt.NDArray[Any], ...] | None:
+def _whole(linear: Folded, features_scale: float) -> tuple[npt.NDArray[Any], ...] | None:
     """Return int8 codes, their scales, the steps of the sums and the int32 bias; None if these would lose anything.
 
     The bias has to be a multiple of the features' step times the weights' scale. Two freedoms bring it close to one: a
@@ -213,13 +194,19 @@ def _whole(linear: _Linear, features_scale: float) -> tuple[npt.NDArray[Any], ..
     return (linear.codes * factors[at[0], 0]).astype(np.int8), scales[at], steps[at], bias.astype(np.int32)
 
 
-def _declined() -> "tuple[list[NodeProto], dict[str, Any]]":
+def _declined(moe: MixtureOfExperts) -> "tuple[list[NodeProto], dict[str, Any]]":
     """Return the global expert's answer and a gate of 0."""
     from onnx import helper
 
     nodes = [
-        helper.make_node("Softmax", [LOGITS], ["probabilities"], axis=1),
+        helper.make_node("Softmax", [LOGITS], ["global_probabilities"], axis=1),
+        helper.make_node("Pad", ["global_probabilities", "pads"], ["probabilities"]),
         helper.make_node("ReduceSum", ["probabilities", "columns"], ["ones"], keepdims=0),
         helper.make_node("Mul", ["ones", "zero"], ["gate"]),
     ]
-    return nodes, {"columns": np.array([1], np.int64), "zero": np.float32(0)}
+    return nodes, {"pads": _pads(moe), "columns": np.array([1], np.int64), "zero": np.float32(0)}
+
+
+def _pads(moe: MixtureOfExperts) -> npt.NDArray[np.int64]:
+    """Return what `Pad` needs to append a column for each spare symbol."""
+    return np.array([0, 0, 0, len(moe.profile.symbols)], np.int64)
