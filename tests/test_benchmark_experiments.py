@@ -6,25 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+import torch
 
 from edgemoe.benchmark.experiments import __main__ as command
 from edgemoe.benchmark.experiments import figures, harness, table
+from edgemoe.benchmark.experiments.copies import copies_of
 from edgemoe.benchmark.experiments.gates import logistic, product_gate
-from edgemoe.benchmark.experiments.local_experts import linear, low_rank, product_local
+from edgemoe.benchmark.experiments.joint import platt
+from edgemoe.benchmark.experiments.local_experts import Linear, low_rank, product_local
 from edgemoe.benchmark.experiments.priors import pooled_weights
 from edgemoe.benchmark.experiments.registry import EXPERIMENTS
 from edgemoe.benchmark.experiments.samples import load_bench
-from edgemoe.benchmark.experiments.training import Correction, Logistic
 from edgemoe.device.acceptance import blend
+from edgemoe.device.distort import COPIES
 from edgemoe.device.gate import CLOSED, weigh
 from edgemoe.device.global_expert import softmax
+from edgemoe.device.local_expert import correction_gradient
 from edgemoe.device.personalizer import Personalizer
 from edgemoe.errors import EdgemoeError
 from edgemoe.simulator import generic_samples, simulated_samples
 
 ROOT = Path(__file__).resolve().parents[1]
-CHEAP = ["compact", "local-2-bits-plain", "gate-8-bits"]
+CHEAP = ["compact", "no-copies", "gate-8-bits"]
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +99,11 @@ def test_a_loss_that_is_never_reached_sets_no_threshold(trials):
     assert weigh(np.float32([-10]), -30) > CLOSED
 
 
-def test_the_area_under_the_curve_is_sklearns():
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
     rng = np.random.default_rng(1)
     ours, theirs = np.round(rng.normal(1, 1, 80), 1), np.round(rng.normal(0, 1, 200), 1)
-    truth = np.repeat([1, 0], [80, 200])
-    assert figures.area_under_curve(ours, theirs) == pytest.approx(roc_auc_score(truth, np.r_[ours, theirs]))
+    ahead = np.sign(ours[:, None] - theirs)
+    assert figures.area_under_curve(ours, theirs) == pytest.approx((ahead.mean() + 1) / 2)
 
 
 def test_the_interval_holds_the_share_and_is_a_point_for_equal_writers():
@@ -147,36 +150,87 @@ def test_the_product_rows_are_what_the_personalizer_keeps(ge, bench, size):
 
 def test_the_free_trainers_give_the_products_parts_where_nothing_is_changed(bench):
     user = bench.users[0]
-    for free, own in ((linear(), product_local(2)), (linear(bits=8), product_local(8))):
-        expected = own(bench, user.support).correct(user.rest)
-        assert free(bench, user.support).correct(user.rest) == pytest.approx(expected, abs=5e-3)
+    for bits in (2, 8):
+        expected = product_local(bits)(bench, user.support).correct(user.rest)
+        assert Linear(bits=bits)(bench, user.support).correct(user.rest) == pytest.approx(expected, abs=5e-3)
     expected = product_gate(3)(bench, user.support).log_odds(user.rest)
     assert logistic()(bench, user.support).log_odds(user.rest) == pytest.approx(expected, abs=5e-3)
 
 
-def test_gradients_are_those_of_the_losses():
-    rng = np.random.default_rng(3)
-    matrix, logits = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
-    targets = rng.dirichlet(np.ones(3), 20)
-    problem = Correction(
-        matrix,
-        logits,
-        targets,
-        rng.uniform(size=20),
-        np.ones((3, 1)),
-        rng.normal(size=(3, 4)),
-        rng.uniform(size=(3, 4)),
+def test_copies_drawn_apart_are_the_products_and_fewer_are_the_first_of_them(bench):
+    support = bench.users[0].support
+    own = copies_of(support).taps.features.reshape(len(support), COPIES, -1)
+    fewer = copies_of(support, 2).taps.features.reshape(len(support), 2, -1)
+    more = copies_of(support, 8).taps.features.reshape(len(support), 8, -1)
+    assert (fewer == own[:, :2]).all()
+    assert (more[:, :COPIES] == own).all()
+    as_given = copies_of(support, 1, strength=0).taps.features
+    assert (as_given == support.taps.features).all()
+
+
+def test_a_part_of_a_sample_keeps_its_own_copies(bench):
+    support = bench.users[0].support
+    rows = np.array([5, 2])
+    copies = copies_of(support[rows])
+    assert (copies.labels == np.repeat(support.labels[rows], COPIES)).all()
+    assert (
+        copies.taps.features == copies_of(support).taps.features.reshape(-1, COPIES, 800)[rows].reshape(-1, 800)
+    ).all()
+
+
+def test_a_variants_lesson_is_the_loss_written_out(bench):
+    support, decay, prior = bench.users[0].support, 3.0, pooled_weights(2)
+    _, lesson = Linear(decay=decay, prior=prior, retention=0.1)._train(bench, support)
+    weights = np.random.default_rng(0).normal(0, 0.1, (47, 129)).astype(np.float32)
+    exact = torch.tensor(weights, dtype=torch.float64, requires_grad=True)
+    center = torch.tensor(prior(bench).center, dtype=torch.float64)
+    loss = decay / 2 * (exact**2).sum()
+    sides = (support, 0.2), (copies_of(support), 0.2), (bench.retained, 0.1 * len(support) / len(bench.retained))
+    for sample, importance in sides:
+        inputs = torch.tensor(np.column_stack([sample.read("quarters"), np.ones(len(sample))]), dtype=torch.float64)
+        scores = torch.tensor(sample.taps.logits) + inputs @ (center + exact).T
+        labels = torch.tensor(sample.labels)
+        loss = loss + importance * torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
+    loss.backward()
+    found = decay * correction_gradient(weights, lesson, 1.0)
+    assert found == pytest.approx(exact.grad.numpy(), abs=1e-3)
+
+
+def regression(inputs, truth, importance, decay):
+    """Return slopes and shift of a logistic regression, by torch's L-BFGS."""
+    matrix, target, weight = (torch.tensor(values, dtype=torch.float64) for values in (inputs, truth, importance))
+    values = torch.zeros(matrix.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([values], max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def closure():
+        search.zero_grad()
+        odds = matrix @ values[:-1] + values[-1]
+        fit = torch.nn.functional.binary_cross_entropy_with_logits(odds, target, weight, reduction="sum")
+        loss = fit + decay / 2 * (values[:-1] ** 2).sum()
+        loss.backward()
+        return loss
+
+    search.step(closure)
+    return values.detach().numpy()[:-1], values.detach().numpy()[-1]
+
+
+def test_a_stronger_penalty_of_the_gate_is_that_of_the_loss_written_out(bench):
+    user, decay = bench.users[0], 1000.0  # so strong that the product's steps reach the lowest point
+    ours, theirs = user.support.read("features"), bench.retained.read("features")
+    truth = np.repeat([1.0, 0.0], [len(ours), len(theirs)])
+    slopes, shift = regression(
+        np.concatenate([ours, theirs]), truth, np.where(truth > 0, 0.5 * len(theirs) / len(ours), 0.5), decay
     )
-    gate = Logistic(matrix, rng.uniform(size=20), rng.uniform(size=20), rng.normal(size=4), 0.7)
-    for loss, gradient, at in (
-        (problem.loss, problem.gradient, rng.normal(size=(3, 4))),
-        (gate.loss, gate.gradient, rng.normal(size=5)),
-    ):
-        found = gradient(at)
-        for index in np.ndindex(at.shape):
-            step = np.zeros_like(at)
-            step[index] = 1e-5
-            assert found[index] == pytest.approx((loss(at + step) - loss(at - step)) / 2e-5, rel=1e-3, abs=1e-4)
+    odds = logistic(bits=8, settled=False, decay=decay)(bench, user.support).log_odds(user.rest)
+    assert odds == pytest.approx(user.rest.read("features") @ slopes + shift, abs=0.1)
+
+
+def test_calibration_is_a_logistic_regression_with_both_sides_weighing_the_same():
+    rng = np.random.default_rng(4)
+    ours, theirs = rng.normal(2, 3, 90), rng.normal(-4, 2, 300)
+    truth = np.repeat([1.0, 0.0], [90, 300])
+    slopes, shift = regression(np.r_[ours, theirs][:, None], truth, np.where(truth > 0, 300 / 90, 1.0), 0.0)
+    assert platt(ours, theirs) == pytest.approx((slopes[0], shift), abs=1e-3)
 
 
 def test_a_low_rank_expert_has_that_rank_and_counts_both_factors(bench):
@@ -188,7 +242,7 @@ def test_a_low_rank_expert_has_that_rank_and_counts_both_factors(bench):
 
 
 def test_what_teachers_taught_is_counted_as_shipped(bench):
-    local = linear(prior=pooled_weights(2))(bench, bench.users[0].support)
+    local = Linear(prior=pooled_weights(2))(bench, bench.users[0].support)
     assert local.shipped == 2 * 47 + -(-47 * 129 // 5)
 
 
@@ -215,7 +269,7 @@ def test_figures_are_those_of_counting_by_hand(ge, bench):
     assert row["profile_bytes"] - rows["compact"]["profile_bytes"] == 500  # 800 weights of 8 bits for 3
     assert rows["compact"]["gained"] == rows["compact"]["gained_low"] == 0
     assert row["gained"] == pytest.approx(row["removed_equal"] - rows["compact"]["removed_equal"], abs=1e-4)
-    assert rows["local-2-bits-plain"]["local_accuracy"] != rows["compact"]["local_accuracy"]
+    assert rows["no-copies"]["local_accuracy"] != rows["compact"]["local_accuracy"]
 
 
 def test_the_command_writes_the_record_and_makes_the_table_anew(files, monkeypatch):

@@ -1,6 +1,5 @@
 """Runs experiments on the same writers and samples, and compares each with the product's own parts."""
 
-import time
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -42,13 +41,11 @@ def measure(bench: Bench, experiment: Experiment) -> tuple[Row, dict[str, Rows]]
     users : dict of str to ndarray
         One entry a user and draw: errors before (``errors``), accuracy gained at either threshold.
     """
-    rows: dict[str, list[float]] = {key: [] for key in ("errors", "own", "alone", "auc", "auc_bystanders", "seconds")}
+    rows: dict[str, list[float]] = {key: [] for key in ("errors", "own", "alone", "auc", "auc_bystanders")}
     ours, theirs, neighbours = [], [], []
     mixture: Mixture
     for user in bench.users:
-        started = time.perf_counter()
         mixture = experiment.fit(bench, user.support)
-        rows["seconds"].append(time.perf_counter() - started)
         mine, alone = tried_on(mixture, user.rest, experiment.blends)
         generic, _ = tried_on(mixture, bench.generic, experiment.blends)
         near, _ = tried_on(mixture, user.bystanders, experiment.blends)
@@ -74,7 +71,6 @@ def measure(bench: Bench, experiment: Experiment) -> tuple[Row, dict[str, Rows]]
         "auc_bystanders": np.mean(rows["auc_bystanders"]),
         "profile_bytes": HEADER + mixture.local.kept + mixture.gate.kept,
         "bundle_bytes": mixture.local.shipped + mixture.gate.shipped,
-        "milliseconds": 1000 * np.median(rows["seconds"]),
     }
     return {key: round(float(value), 5) for key, value in figures.items()}, {
         "errors": errors, "own": own, "equal": equal,

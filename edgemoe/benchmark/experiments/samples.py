@@ -1,8 +1,9 @@
 """Who takes part in the experiments, and the ways in which local expert and gate can look at a character."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,18 @@ from onnx import numpy_helper
 
 from edgemoe.classes import merge_labels
 from edgemoe.data import draw_shots, load_samples
+from edgemoe.device.distort import COPIES, distorted
 from edgemoe.device.global_expert import GlobalExpert, softmax
 from edgemoe.device.retention import Taps
 from edgemoe.device.standardize import pool
+from edgemoe.device.support import Own
 from edgemoe.errors import EdgemoeError
 
 __all__ = ["VIEWS", "Bench", "Sample", "User", "load_bench"]
 
 Array = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Made = TypeVar("Made")
 
 NEIGHBOURS = 50  # samples of each other tested writer, as bystanders
 PEOPLE = 40  # tested: those who give the most samples to learn from; all others are teachers
@@ -57,11 +61,6 @@ def _products(ge: GlobalExpert, taps: Taps) -> Array:
     return products
 
 
-def _squares(ge: GlobalExpert, taps: Taps) -> Array:
-    inputs = ge.standardizer.local_inputs(taps)
-    return inputs * inputs
-
-
 VIEWS: dict[str, Callable[[GlobalExpert, Taps], Array]] = {
     "features": lambda ge, taps: taps.features,
     "quarters": lambda ge, taps: pool(taps.features, ge.standardizer.feature_map),
@@ -70,11 +69,9 @@ VIEWS: dict[str, Callable[[GlobalExpert, Taps], Array]] = {
     "channels": lambda ge, taps: _windows(ge, taps, [slice(None)]),
     "hidden": _hidden,
     "logits": lambda ge, taps: taps.logits,
-    "probabilities": lambda ge, taps: softmax(taps.logits),
     "guess": lambda ge, taps: np.eye(taps.logits.shape[1], dtype=np.float32)[taps.logits.argmax(axis=1)],
     "confidence": lambda ge, taps: _confidence(taps),
     "products": _products,
-    "squares": _squares,
 }
 """Ways to look at a character, before centring and scaling."""
 
@@ -89,21 +86,38 @@ class Sample:
     taps : Taps
     labels : ndarray of int64, shape (n,)
     images : ndarray of uint8, shape (n, 28, 28), or None
-        Only where an experiment draws them anew.
+        Only of writers.
+    copies : Taps or None
+        Of the images' distorted copies, `COPIES` for each; only of what a user learns from.
     """
 
     ge: GlobalExpert
     taps: Taps
     labels: Integers
     images: npt.NDArray[np.uint8] | None = None
-    _seen: dict[str, Array] = field(default_factory=dict, repr=False)
+    copies: Taps | None = None
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, rows: Integers) -> "Sample":
         images = None if self.images is None else self.images[rows]
-        return Sample(self.ge, self.taps[rows], self.labels[rows], images)
+        forms = (rows[:, None] * COPIES + np.arange(COPIES)).ravel()
+        copies = None if self.copies is None else self.copies[forms]
+        return Sample(self.ge, self.taps[rows], self.labels[rows], images, copies)
+
+    @property
+    def own(self) -> Own:
+        """What the product's training reads of them."""
+        assert self.copies is not None
+        return Own(self.taps, self.copies, self.labels, 0)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Make something of these samples when it is first asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(Made, self._made[key])
 
     def read(self, names: str) -> Array:
         """Return views ``(n, F)``, joined by "+", each centred and brought to unit scale on the retention set.
@@ -114,10 +128,11 @@ class Sample:
         return np.concatenate([self._one(name) for name in names.split("+")], axis=1)
 
     def _one(self, name: str) -> Array:
-        if name not in self._seen:
+        def view() -> Array:
             mean, scale = _constants(self.ge, name)
-            self._seen[name] = ((VIEWS[name](self.ge, self.taps) - mean) / np.float32(scale)).astype(np.float32)
-        return self._seen[name]
+            return ((VIEWS[name](self.ge, self.taps) - mean) / np.float32(scale)).astype(np.float32)
+
+        return self.once(name, view)
 
 
 _CONSTANTS: dict[tuple[bytes, str], tuple[Array, float]] = {}
@@ -205,7 +220,9 @@ def load_bench(ge: GlobalExpert, writers: str, generic: str, shots: int = 5, dra
         for draw in range(draws):
             chosen, rest = draw_shots(everyone.labels[rows[person]].astype(str), shots, 1000 * index + draw)
             own = rows[person]
-            users.append(User(str(person), everyone[own[chosen]], everyone[own[rest]], everyone[others]))
+            given = everyone[own[chosen]]
+            support = replace(given, copies=ge.taps(distorted(images[own[chosen]])))
+            users.append(User(str(person), support, everyone[own[rest]], everyone[others]))
     teachers = []
     for index, person in enumerate(by_size[len(tested) :]):
         own = rows[person]
