@@ -36,15 +36,16 @@ class Session:
 
     def predict(self, images: npt.ArrayLike, reject: float = 0.0) -> npt.NDArray[np.str_]:
         """Return the labels of images in order, and remember them; `reject` is `MixtureOfExperts.predict`'s."""
-        taps = self._mixture.ge.taps(images)
-        return self._mixture._answers(taps, self._remember(taps), reject).labels
+        mixture = self._mixture
+        taps = mixture.ge.taps(images)
+        return mixture._labels(mixture._mix(taps, self._remember(taps)), reject)
 
     def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
         mixture = self._mixture
         verdict = mixture._fitted().verdict
         if not verdict.accepted:
             return np.zeros(len(taps), np.float32)
-        odds = mixture.profile.gate.log_odds(mixture.ge.standardizer.gate_inputs(taps))
+        odds = mixture._folded().log_odds(taps)
         return weigh(np.array(list(self._filter(odds)), np.float32), verdict.threshold)
 
     def _filter(self, odds: npt.NDArray[np.float32]) -> Iterator[float]:
