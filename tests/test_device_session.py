@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgemoe import MixtureOfExperts, Personalizer, load_global_expert
 from edgemoe.device.gate import CLOSED
-from edgemoe.device.session import EVIDENCE, SWITCH
+from edgemoe.device.session import CAUTION, EVIDENCE, SWITCH
 from edgemoe.simulator import generic_samples, simulated_samples
 
 
@@ -51,7 +51,7 @@ def test_the_weight_is_the_forward_recursions(moe, stream):
     weights = moe.session().route(images)
     assert weights.dtype == np.float32
     user = np.array(list(forward(log_odds(moe, images))))
-    expected = 1 / (1 + (1 - user) / user * np.exp(moe.profile.verdict.threshold))
+    expected = 1 / (1 + (1 - user) / user * np.exp(CAUTION * moe.profile.verdict.threshold))
     assert moe.profile.verdict.threshold > 0
     np.testing.assert_allclose(weights, np.where(expected < CLOSED, 0, expected), atol=1e-6)
 

@@ -18,7 +18,7 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["GlobalExpert", "as_images", "load_global_expert", "shipped_experts", "softmax"]
 
-BATCH = 500  # images an inference call: bounds the memory of large sets
+BATCH = 100  # images an inference call: onnxruntime keeps 50 KB for each
 
 
 def as_images(images: npt.ArrayLike, source: str = "images") -> npt.NDArray[np.uint8]:
