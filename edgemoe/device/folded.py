@@ -1,7 +1,8 @@
 """Local expert and gate folded into one matrix, which reads the global expert's features as they are.
 
 Both are linear in the convolution features, and so are centring, scaling and pooling. With these taken into the
-weights, an inference is a matrix product; training and the acceptance test keep to the parts themselves.
+weights, an inference multiplies the features by the gate's column, and by the others if the gate opens. Training and
+the acceptance test keep to the parts themselves.
 """
 
 from dataclasses import dataclass
