@@ -1,5 +1,6 @@
 """What the README tells a stranger is true: commands, links, code and figures."""
 
+import importlib.util
 import json
 import re
 import shlex
@@ -22,7 +23,7 @@ from edgemoe.simulator import simulated_samples
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 README = DOCUMENTS[0].read_text()
 FIGURES = ROOT / "docs" / "figures"
-OFFLINE = ("demo", "personalize", "predict", "evaluate", "account")  # verbs that the README's own data feeds
+OFFLINE = ("demo", "personalize", "predict", "evaluate", "account", "export")  # verbs that the README's own data feeds
 
 
 def commands() -> list[list[str]]:
@@ -54,6 +55,8 @@ def test_every_command_named_exists_with_its_options() -> None:
                 verb, words = verb.commands[words[0]], words[1:]
             known = {option for parameter in verb.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, rest
+        elif program == "python3" and rest[1].startswith("edgemoe."):
+            assert importlib.util.find_spec(rest[1]), rest
         else:
             assert program in ("python3", "ruff", "mypy", "pytest", "jupyter", ".venv/bin/activate"), program
     assert {"make", "pip", "edgemoe"} <= seen
@@ -98,27 +101,63 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def points(share: float) -> str:
+    return f"{100 * share:.2f}".replace("-", "−")
+
+
+def benchmark() -> dict[str, Any]:
+    return json.loads((FIGURES / "benchmark.json").read_text())
+
+
+OURS = {
+    "mixture": "**`compact` profile**, each character by itself",
+    "mixture-full": "**`full` profile**, each character by itself",
+    "mixture-session": "**`compact` profile**, in a session",
+    "mixture-session-full": "**`full` profile**, in a session",
+}
+OTHERS = {
+    "full-finetune": "all weights fine-tuned",
+    "lora": "LoRA on all layers",
+    "last-layer": "last layer fine-tuned",
+    "threshold-router": "our local expert wherever the global one is unsure",
+    "pfl-moe": "PFL-MoE, arXiv 2012.15589",
+    "knn-per": "kNN-Per, arXiv 2111.09360",
+}
+
+
 def test_the_figures_of_real_writers_are_those_on_record() -> None:
-    path = FIGURES / "writers.json"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there yet")
-    record = json.loads(path.read_text())
-    rows = []
-    for name, size in record["sizes"].items():
-        if not rows:
-            rows.append(
-                f"| global expert alone | {percent(size['user_global'])} | | {percent(size['generic_global'])} | |"
-            )
-        low, high = ({key: pair[end] for key, pair in size["ci95"].items()} for end in (0, 1))
+    record = benchmark()
+    methods = record["methods"]
+    before = methods["global"]
+    rows = [f"| global expert alone | {percent(before['user_accuracy'])} | | | | |"]
+    others = sorted(OTHERS, key=lambda name: -methods[name]["errors_removed"])
+    for name, title in [*OURS.items(), *((name, OTHERS[name]) for name in others)]:
+        row = methods[name]
+        low, high = (f"{100 * end:.1f}" for end in row["ci95"]["errors_removed"])
         rows.append(
-            f"| with a `{name}` profile "
-            f"| {percent(size['user'])} ({100 * low['user']:.1f} to {100 * high['user']:.1f}) "
-            f"| {percent(size['removed'])} ({100 * low['removed']:.1f} to {100 * high['removed']:.1f}) "
-            f"| {percent(size['generic'])} "
-            f"| {100 * size['lost']:.2f} ({100 * low['lost']:.2f} to {100 * high['lost']:.2f}) |"
+            f"| {title} | {percent(row['user_accuracy'])} | {percent(row['errors_removed'])} ({low} to {high}) "
+            f"| {points(row['generic_lost'])} | {points(row['bystander_lost'])} | {row['bytes']:,} |"
         )
     assert section("writers") == rows, "\n".join(["should be", *rows])
+    users = f"{record['writers']} UNIPEN writers, each with {record['draws']} draws"
+    assert users in README
+    assert f"{record['generic']:,} EMNIST images" in README
     assert f"{record['shots']} samples of each character" in README
+
+
+def test_what_is_said_of_the_benchmark_holds() -> None:
+    methods = benchmark()["methods"]
+    others = methods.keys() - OURS.keys() - {"global", "oracle-router"}
+    said = README.split("<!-- writers: end -->")[1].split("What it costs")[0]
+    assert "no writer is read worse than before" in said
+    assert all(methods[name]["worst_change"] >= 0 for name in OURS)
+    assert "loses less than 0.1 points" in said
+    assert all(methods[name]["generic_lost"] < 0.001 for name in OURS)
+    assert "every alternative loses\nmore than one" in said
+    assert all(methods[name]["generic_lost"] > 0.01 for name in others)
+    assert "all weights fine-tuned, and our own local expert without its gate, read the user" in said.replace("\n", " ")
+    best = max(methods[name]["user_accuracy"] for name in OURS)
+    assert {name for name in others if methods[name]["user_accuracy"] > best} == {"full-finetune", "local"}
 
 
 def test_the_costs_are_those_of_the_shipped_expert() -> None:
@@ -136,8 +175,27 @@ def test_the_costs_are_those_of_the_shipped_expert() -> None:
         costs = cost_report(ge, Personalizer(ge, size).fit(*simulated_samples(0, 5)).profile)
         over = {name: percent(share, 2) for name, share in costs["overhead"].items()}
         stored = f"{costs['profile']['bytes']:,} bytes, {over['bytes']} of the global expert's"
-        rows.append(f"| `{size}` profile | {stored}; {over['macs']} more MACs, {over['energy']} more energy |")
+        spent = f"{over['energy']} more energy ({over['energy_stored']} if read from the global expert's memory)"
+        rows.append(f"| `{size}` profile | {stored}; {over['macs']} more MACs, {spent} |")
     assert section("costs") == rows, "\n".join(["should be", *rows])
+
+
+def test_the_times_are_those_on_record() -> None:
+    fit = benchmark()["methods"]["mixture"]
+    learn = json.loads((FIGURES / "device_life.json").read_text())["learn"]["cost"]
+    profiles = json.loads((FIGURES / "latency.json").read_text())["profiles"]
+    peak = fit["train_peak_bytes"] / 1e6
+    median, mean = (learn[f"{which}_in_global_inferences"] for which in ("median", "mean"))
+    rows = [
+        f"| learn from 5 of each character | {fit['train_seconds']:.1f} s, {peak:.0f} MB of memory |",
+        f"| learn from one correction | {median:.0f} times the global expert's time (median; mean {mean:.0f}) |",
+    ]
+    ratios = {"ONNX graph": "routed / global logits", "Python": "mixture predict / global predict"}
+    for form, ratio in ratios.items():
+        for batch, what in (("1", "one character"), ("100", "a hundred at once")):
+            compact, full = (profiles[size][batch]["ratios"][ratio]["ratio"] for size in ("compact", "full"))
+            rows.append(f"| read {what}, {form} | {compact:.2f} times the global expert's time (`full`: {full:.2f}) |")
+    assert section("times") == rows, "\n".join(["should be", *rows])
 
 
 def test_the_training_on_record_is_that_of_the_shipped_expert() -> None:
