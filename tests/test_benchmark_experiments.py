@@ -313,3 +313,9 @@ def test_the_document_says_what_is_on_record():
             abs=0.051,
         )
         assert int(size.split(" + ")[0].replace(",", "")) == figures_["profile_bytes"]
+    frontier = re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \| ([\d.]+) % \|$", text.split(table.BEGIN)[0], re.MULTILINE)
+    assert len(frontier) > 3
+    for name, size, removed in frontier:
+        figures_ = record["experiments"][name]
+        assert int(size.replace(",", "")) == figures_["profile_bytes"]
+        assert float(removed) == pytest.approx(100 * figures_["removed_equal"], abs=0.051)
