@@ -23,6 +23,7 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["UNDO", "Answers", "MixtureOfExperts", "held_out_trial"]
 
+AT_ONCE = 500  # held-out samples: 2 MB of features
 UNDO = 20  # corrections that can be taken back, of some 120 KB each
 
 
@@ -283,11 +284,14 @@ class MixtureOfExperts:
 
 
 def held_out_trial(ge: GlobalExpert, local: LocalExpert, gate: Gate) -> Trial:
-    """Return the retention set's held-out part as local expert and gate see it."""
-    taps, labels = ge.held_out
-    return Trial(
-        spare_logits(taps.logits, np.zeros(local.spare, bool)),
-        local.correct(ge.standardizer.local_inputs(taps)),
-        gate.log_odds(ge.standardizer.gate_inputs(taps)),
-        labels,
-    )
+    """Return the retention set's held-out part as local expert and gate see it, read a little at a time."""
+    retention, scale = ge.retention, ge.standardizer
+    rows = range(retention.held_out.start, retention.held_out.stop)
+    logits, corrections, log_odds = [], [], []
+    for part in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
+        taps = retention.taps(slice(part.start, part.stop))
+        logits.append(spare_logits(taps.logits, np.zeros(local.spare, bool)))
+        corrections.append(local.correct(scale.local_inputs(taps)))
+        log_odds.append(gate.log_odds(scale.gate_inputs(taps)))
+    labels = retention.labels[retention.held_out].astype(np.int64)
+    return Trial(np.concatenate(logits), np.concatenate(corrections), np.concatenate(log_odds), labels)

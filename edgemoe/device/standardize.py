@@ -52,7 +52,9 @@ class Standardizer:
 
     def gate_inputs(self, taps: Taps) -> npt.NDArray[np.float32]:
         """Return what the gate reads: the features, ``(n, F)``."""
-        return (taps.features - self.feature_mean) / np.float32(self.feature_scale)
+        inputs: npt.NDArray[np.float32] = taps.features - self.feature_mean
+        inputs /= np.float32(self.feature_scale)
+        return inputs
 
     def local_inputs(self, taps: Taps) -> npt.NDArray[np.float32]:
         """Return what the local expert reads: the features' means over four quarters of the image, ``(n, P)``."""
