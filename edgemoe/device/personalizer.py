@@ -20,7 +20,7 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["SIZES", "Personalizer"]
 
-GROWTH = 2.0  # of the number of samples, after which all is trained anew; chosen on writers_small.npz
+GROWTH = 2  # of the number of samples, after which all is trained anew; chosen on writers_small.npz
 
 
 class Personalizer(MixtureOfExperts):
@@ -164,9 +164,9 @@ class Personalizer(MixtureOfExperts):
     def learn(self, image: npt.ArrayLike, label: str) -> Self:
         """Learn from one correction at the cost of some inferences; nothing need have been fitted before.
 
-        A step on this sample and on some of those learnt before. All is trained and tested anew whenever their number
-        has grown by `GROWTH` since the last whole training, the acceptance test has got as many more as it wanted, or
-        an image was learnt with another label before.
+        A few steps on all samples. They are trained on and tested anew whenever their number, or that of a spare
+        symbol's, has grown by `GROWTH`, the acceptance test has got as many more as it wanted, or an image was learnt
+        with another label before.
 
         Raises
         ------
@@ -190,7 +190,9 @@ class Personalizer(MixtureOfExperts):
             raise
         wanted = self.profile.verdict.wanted
         due = min(max(GROWTH * self._trained, 1), self._trained + (wanted or len(support)))
-        if relabelled or len(support) >= due:
+        given = support.targets.tolist().count(target)
+        symbol_grew = target >= len(self.ge.classes) and (given & (given - 1)) == 0
+        if relabelled or symbol_grew or len(support) >= due:
             self._remember()
             history = self._history
             self._train(support)
