@@ -28,7 +28,7 @@ __all__ = ["routed_graph", "write_routed_graph"]
 LARGEST = 64
 """Of an int8 weight: two products with uint8 then fit the int16 sums of processors without VNNI (255 x 64 x 2 < 2**15;
 onnxruntime's documentation of `reduce_range`)."""
-ROUNDING = 2e-5  # of a bias kept as an integer, in log-odds; no probability moves by more than half of it
+ROUNDING = 2e-5  # of a correction's bias kept as an integer; no probability moves by more than half of it
 SHIFTS = 1000  # constants tried, in [0, 1]
 TINY = 1e-3  # the scale of weights that are all 0: its steps reach from `ROUNDING` to `FAR`
 LOGITS, FEATURES = TAPS
@@ -180,15 +180,17 @@ def _whole(linear: Folded, features_scale: float) -> tuple[npt.NDArray[Any], ...
     scales = (linear.scales / factors).astype(np.float32)
     steps = scales * np.float32(features_scale)
     columns = np.arange(len(room))
+    allowed = np.where(columns < len(columns) - 1, ROUNDING, 2 * ROUNDING)  # a sigmoid's slope is a quarter at most
     least, found = np.inf, None
     for shift in np.linspace(0, 1, SHIFTS):
         wanted = linear.bias + shift * (columns < len(columns) - 1)
         bias = np.rint(wanted / steps)
         rounding = np.where((factors <= room) & (np.abs(bias) < 2**30), np.abs(bias * steps - wanted), np.inf)
         at = rounding.argmin(axis=0), columns
-        if rounding[at].max() < least:
-            least, found = rounding[at].max(), (at, bias[at])
-    if found is None or least > ROUNDING:
+        worst = (rounding[at] / allowed).max()
+        if worst < least:
+            least, found = worst, (at, bias[at])
+    if found is None or least > 1:
         return None
     at, bias = found
     return (linear.codes * factors[at[0], 0]).astype(np.int8), scales[at], steps[at], bias.astype(np.int32)
