@@ -27,6 +27,7 @@ def made(classes: int, pooled: int, features: int, local_bits: int = 3, gate_bit
         Gate(quantize(gate, gate_bits), 0.5),
         Verdict(True, 0.25, 0.001, 0.1),
         235,
+        0.002,
     )
 
 
@@ -70,6 +71,6 @@ def test_every_byte_of_a_profile_is_counted_once(
     profile = made(classes, pooled, features, local_bits, gate_bits)
     local, gate = profile_parts(profile)
     assert local.bytes + gate.bytes + header_bytes(profile) == len(profile.to_bytes())
-    assert header_bytes(profile) == 48 + 4 - 8  # header and checksum, less the gate's bias and threshold
+    assert header_bytes(profile) == 64 + 4 - 8  # header and checksum, less the gate's bias and threshold
     assert all(set(part.macs_by_bits) == {8} for part in (local, gate))
     assert (local.weight_bytes_read, gate.weight_bytes_read) == (local.bytes, gate.bytes)
