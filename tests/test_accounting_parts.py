@@ -71,6 +71,6 @@ def test_every_byte_of_a_profile_is_counted_once(
     profile = made(classes, pooled, features, local_bits, gate_bits)
     local, gate = profile_parts(profile)
     assert local.bytes + gate.bytes + header_bytes(profile) == len(profile.to_bytes())
-    assert header_bytes(profile) == 64 + 4 - 8  # header and checksum, less the gate's bias and threshold
+    assert header_bytes(profile) == 60 + 4 - 8  # header and checksum, less the gate's bias and threshold
     assert all(set(part.macs_by_bits) == {8} for part in (local, gate))
     assert (local.weight_bytes_read, gate.weight_bytes_read) == (local.bytes, gate.bytes)

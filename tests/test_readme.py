@@ -176,6 +176,13 @@ def test_what_is_said_of_fewer_and_more_samples_holds() -> None:
     assert two["missed"] == 1
 
 
+def test_what_is_said_of_photos_holds() -> None:
+    methods = json.loads((FIGURES / "photos.json").read_text())["methods"]
+    assert all(methods[name]["generic_lost"] <= 0 for name in OURS)
+    said = f"nothing, and full fine-tuning {100 * methods['full-finetune']['generic_lost']:.1f} points"
+    assert said in README
+
+
 def test_the_costs_are_those_of_the_shipped_expert() -> None:
     ge = load_global_expert()
     unpruned = ge.metadata["training"]
