@@ -58,6 +58,18 @@ def test_without_an_acceptance_test_nothing_is_declined_or_accepted() -> None:
     assert (mine["train_seconds"], mine["train_peak_bytes"]) == (0.5, None)
 
 
+def test_a_writer_whose_stream_lacked_a_source_counts_for_the_others_alone() -> None:
+    rows = [row(f"w{index:02}", 0, 0.9, 0.7) for index in range(20)]
+    short = rows[1]["methods"]["mine"]
+    short["generic"] = short["generic_global"] = None
+    mine = summarize(rows, {})[0]["mine"]
+    assert mine["user_accuracy"] == pytest.approx(0.9)
+    assert mine["generic_lost"] == pytest.approx(0.01)
+    assert mine["ci95"]["generic_lost"] == pytest.approx([0.01, 0.01])
+    assert [person["generic"] for person in mine["per_writer"]] == [0.89, None, *[0.89] * 18]
+    assert json.dumps(mine, allow_nan=False)
+
+
 def test_intervals_are_those_of_a_bootstrap_done_one_resample_at_a_time() -> None:
     rows = random_rows(15, 3)
     mine = summarize(rows, {})[0]["mine"]

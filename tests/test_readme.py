@@ -176,6 +176,17 @@ def test_what_is_said_of_fewer_and_more_samples_holds() -> None:
     assert two["missed"] == 1
 
 
+def test_what_is_said_of_digits_holds() -> None:
+    record = json.loads((FIGURES / "digits.json").read_text())
+    methods = record["methods"]
+    before, compact, full = (percent(methods[n]["user_accuracy"]) for n in ("global", "mixture", "mixture-full"))
+    said = README.replace("\n", " ")
+    assert f"by {record['writers']} of the writers of MNIST" in said
+    assert f"{before} without, {compact} with a `compact` and {full} with a `full` profile" in said
+    assert min(methods[name]["worst_change"] for name in OURS) >= 0
+    assert {f"{100 * methods[name]['generic_lost']:.1f}" for name in ("mixture", "mixture-full")} == {"0.1"}
+
+
 def test_what_is_said_of_photos_holds() -> None:
     methods = json.loads((FIGURES / "photos.json").read_text())["methods"]
     assert all(methods[name]["generic_lost"] <= 0 for name in OURS)

@@ -58,8 +58,8 @@ def _method(rows: Sequence[Mapping[str, Any]], name: str, cost: Mapping[str, Any
     table = {key: _by_writer(writers, [row[key] for row in found]) for key in KEYS}
     accepted = None if found[0]["accepted"] is None else _by_writer(writers, [row["accepted"] for row in found])
     picks = np.random.default_rng(0).integers(0, len(people), (RESAMPLES, len(people)))
-    means = _figures({key: column.mean()[None] for key, column in table.items()})
-    resampled = _figures({key: column[picks].mean(axis=1) for key, column in table.items()})
+    means = _figures({key: np.array([np.nanmean(column)]) for key, column in table.items()})
+    resampled = _figures({key: np.nanmean(column[picks], axis=1) for key, column in table.items()})
     change = table["user"] - table["user_global"]
     tenth = -(-len(people) // 10)
     seconds = float(np.median([row["seconds"] for row in found]))
@@ -82,7 +82,7 @@ def _method(rows: Sequence[Mapping[str, Any]], name: str, cost: Mapping[str, Any
         "per_writer": [
             {
                 "writer": person,
-                **{key: round(float(column[index]), DIGITS) for key, column in table.items()},
+                **{key: _rounded(column[index]) for key, column in table.items()},
                 **({} if accepted is None else {"accepted": round(float(accepted[index]), DIGITS)}),
             }
             for index, person in enumerate(people)
@@ -105,12 +105,19 @@ def _figures(mean: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _by_writer(writers: Sequence[str], values: Iterable[float | None]) -> Array:
-    """Return the mean of each writer's values, in the writers' sorted order; None counts for nothing."""
+    """Return the mean of each writer's values, in the writers' sorted order.
+
+    None counts for nothing; a writer of whom there is nothing else has NaN: a short stream may lack a source.
+    """
     groups: dict[str, list[float]] = {writer: [] for writer in sorted(set(writers))}
     for writer, value in zip(writers, values, strict=True):
         if value is not None:
             groups[writer].append(float(value))
-    return np.array([np.mean(group) for group in groups.values() if group])
+    return np.array([np.mean(group) if group else np.nan for group in groups.values()])
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), DIGITS)
 
 
 def _stream(figures: Sequence[tuple[str, Mapping[str, Mapping[str, float | None]]]]) -> dict[str, Any]:
@@ -121,5 +128,5 @@ def _stream(figures: Sequence[tuple[str, Mapping[str, Mapping[str, float | None]
         means[source] = {}
         for key in figures[0][1][source]:
             values = _by_writer(writers, [found[source][key] for _, found in figures])
-            means[source][key] = round(float(values.mean()), DIGITS) if len(values) else None
+            means[source][key] = None if np.isnan(values).all() else _rounded(float(np.nanmean(values)))
     return means
