@@ -3,11 +3,12 @@
 import contextlib
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["read_bounded", "write_atomic"]
+__all__ = ["bound_unpacked", "read_bounded", "write_atomic"]
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -32,6 +33,28 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     if len(content) > limit:
         raise EdgemoeError(f"{os.fspath(path)}: larger than the {limit:,} bytes that such a file may have")
     return content
+
+
+def bound_unpacked(archive: zipfile.ZipFile, limit: int, source: str, kind: str) -> None:
+    """Check an archive before anything is unpacked.
+
+    Parameters
+    ----------
+    archive : ZipFile
+    limit : int
+        The largest size accepted of all its members together, in bytes.
+    source, kind : str
+        What the error names: the file, and what it should be.
+
+    Raises
+    ------
+    EdgemoeError
+        If it unpacks to more, or is packed by a method that may ask for any memory.
+    """
+    if sum(member.file_size for member in archive.infolist()) > limit:
+        raise EdgemoeError(f"{source}: unpacks to more than the {limit:,} bytes that a {kind} may hold")
+    if any(member.compress_type == zipfile.ZIP_LZMA for member in archive.infolist()):
+        raise EdgemoeError(f"{source}: packed by LZMA, which no {kind} is")
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:

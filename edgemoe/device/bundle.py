@@ -16,7 +16,7 @@ import numpy as np
 
 from edgemoe.device.retention import RetentionSet
 from edgemoe.errors import EdgemoeError
-from edgemoe.files import read_bounded, write_atomic
+from edgemoe.files import bound_unpacked, read_bounded, write_atomic
 
 __all__ = ["Bundle", "fingerprint", "read_bundle", "write_bundle"]
 
@@ -78,7 +78,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     content = read_bounded(path, LIMIT)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _bound(archive, name)
+            bound_unpacked(archive, LIMIT, name, "bundle")
             raw, float32, int8, retention = (archive.read(member) for member in MEMBERS)
         metadata = json.loads(raw)
         if metadata["version"] > VERSION:
@@ -106,14 +106,6 @@ def _check(bundle: Bundle, source: str) -> None:
         raise EdgemoeError(f"{source}: its name or its retention set's labels are unusable")
 
 
-def _bound(archive: zipfile.ZipFile, source: str) -> None:
-    """Raise if an archive unpacks to more than a bundle may hold, or by a method that may ask for any memory."""
-    if sum(member.file_size for member in archive.infolist()) > LIMIT:
-        raise EdgemoeError(f"{source}: unpacks to more than the {LIMIT:,} bytes that a bundle may hold")
-    if any(member.compress_type == zipfile.ZIP_LZMA for member in archive.infolist()):
-        raise EdgemoeError(f"{source}: packed by LZMA, which no bundle is")
-
-
 def _pack(retention: RetentionSet) -> bytes:
     arrays = {"labels": retention.labels}
     for tap in TAPS:
@@ -131,7 +123,7 @@ def _pack(retention: RetentionSet) -> bytes:
 
 def _unpack(content: bytes, source: str) -> RetentionSet:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        _bound(archive, f"{source}: retention.npz")
+        bound_unpacked(archive, LIMIT, f"{source}: retention.npz", "bundle")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         codes = {tap: arrays[tap] for tap in TAPS}
         retention = RetentionSet(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgemoe.device.retention import Taps
 from edgemoe.errors import EdgemoeError
-from edgemoe.files import read_bounded, write_atomic
+from edgemoe.files import bound_unpacked, read_bounded, write_atomic
 
 __all__ = ["MOST_OF_A_CLASS", "Own", "Sample", "Support", "read_support", "write_support"]
 
@@ -195,8 +195,7 @@ def read_support(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.uint8], n
     content = read_bounded(path, LIMIT)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LIMIT:
-                raise EdgemoeError(f"{name}: unpacks to more than the {LIMIT:,} bytes that a support may have")
+            bound_unpacked(archive, LIMIT, name, "support")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             images, labels = arrays["image"], arrays["label"]
     except EdgemoeError:

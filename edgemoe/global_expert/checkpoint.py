@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from edgemoe.errors import EdgemoeError
-from edgemoe.files import read_bounded, write_atomic
+from edgemoe.files import bound_unpacked, read_bounded, write_atomic
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -63,8 +63,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     content = read_bounded(path, LIMIT)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LIMIT:
-                raise EdgemoeError(f"{os.fspath(path)}: unpacks to more than a checkpoint may hold")
+            bound_unpacked(archive, LIMIT, os.fspath(path), "checkpoint")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
