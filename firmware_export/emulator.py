@@ -1,0 +1,79 @@
+"""Run a compiled program: on an emulated board, an emulated host, or this one."""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from edgemoe.errors import EdgemoeError
+from firmware_export.targets import Target
+
+__all__ = ["INSTRUCTION_NS", "Run", "run"]
+
+# QEMU's clock advances by 2**shift ns an instruction (-icount shift=6; system/invocation.rst of QEMU 7.2): several
+# ticks of a 20 MHz timer, and 32 bits of them still last for 2.6 billion instructions.
+_SHIFT: Final = 6
+INSTRUCTION_NS: Final = 1 << _SHIFT
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program printed, line by line, and its exit code (0: success; 125: it faulted on a board)."""
+
+    lines: tuple[str, ...]
+    code: int
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The numbers of the lines "name number", by name, as `em_board_report` prints them."""
+        found = (re.fullmatch(r"(.*\S) (-?\d+)", line) for line in self.lines)
+        return {match[1]: int(match[2]) for match in found if match}
+
+
+def run(target: Target, program: str | os.PathLike[str], timeout: float = 60.0) -> Run:
+    """Run a program that `toolchain.build` made.
+
+    Parameters
+    ----------
+    target : Target
+        What it was built for.
+    program : path-like
+    timeout : float
+        Seconds that it may take.
+
+    Raises
+    ------
+    EdgemoeError
+        If the emulator is missing, or time ran out.
+    """
+    command = [*target.runner, os.path.abspath(program)]
+    if target.board is not None:
+        command = [
+            *target.runner,
+            *("-machine", target.board.machine, "-icount", f"shift={_SHIFT}"),
+            *("-display", "none", "-monitor", "none", "-serial", "none"),
+            *("-semihosting-config", "enable=on,target=native", "-kernel", os.path.abspath(program)),
+        ]
+    if shutil.which(command[0]) is None:
+        package = {"qemu-system-arm": "qemu-system-arm", "qemu-aarch64": "qemu-user"}.get(command[0])
+        raise EdgemoeError(
+            f"{command[0]}: not installed; on Debian the package {package} brings it"
+            if package
+            else f"{command[0]}: there is no such program"
+        )
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # semihosting prints there
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EdgemoeError(f"{os.fspath(program)}: did not end within {timeout:g} s on {target.name}") from error
+    return Run(tuple(done.stdout.splitlines()), done.returncode)
