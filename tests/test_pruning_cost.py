@@ -17,6 +17,7 @@ from edgemoe.global_expert.export import quantize, to_onnx  # noqa: E402
 from edgemoe.global_expert.layers import parameter_count  # noqa: E402
 from edgemoe.global_expert.lenet5 import fold_normalization, lenet5  # noqa: E402
 from edgemoe.pruning.cost import layout_of  # noqa: E402
+from edgemoe.pruning.unification import even_dense_layers, unify  # noqa: E402
 
 
 def plain(**layers):
@@ -52,6 +53,20 @@ def assert_counts(cost, graph):
 def test_a_lenet5_costs_what_its_exported_graph_does(shape, classes):
     whole = layout_of(settled([30] * len(shape), classes))  # of the same layers, in other widths
     assert_counts(whole.cost(shape), counted(fold_normalization(settled(shape, classes))))
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes"),
+    [((1, 2, 2), 10), ((12, 24, 50, 48), 47), ((4, 8, 9, 8, 7), 26), ((1, 3, 8), 10), ((1, 1, 1), 9)],
+)
+def test_with_palettes_it_costs_what_its_exported_graph_does(shape, classes):
+    whole = layout_of(settled([30] * len(shape), classes), palettes=True)
+    model = fold_normalization(settled(shape, classes))
+    shared = even_dense_layers(model)
+    evenness = [width % 2 == 0 for width in (25 * shape[1], *shape[2:])]
+    assert len(shared) == sum(evenness)
+    assert_counts(whole.cost(shape), counted(unify(model, 4, layers=shared)[0]))
+    assert whole.whole.flash < layout_of(settled([30] * len(shape), classes)).whole.flash
 
 
 def test_any_plain_sequential_cnn_costs_what_its_exported_graph_does():

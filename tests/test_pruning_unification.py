@@ -16,7 +16,7 @@ from edgemoe.global_expert.layers import to_input, weighted_layers  # noqa: E402
 from edgemoe.global_expert.lenet5 import fold_normalization  # noqa: E402
 from edgemoe.global_expert.lessons import Lessons, prepare_lessons  # noqa: E402
 from edgemoe.global_expert.train import Recipe, train  # noqa: E402
-from edgemoe.pruning.unification import unified_bytes, unify, unify_while_training  # noqa: E402
+from edgemoe.pruning.unification import even_dense_layers, unified_bytes, unify, unify_while_training  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,36 @@ def test_the_function_comes_back_as_bits_are_added(model):
     with torch.inference_mode():
         errors = [float((unify(model, bits)[0](images) - model(images)).square().mean()) for bits in (1, 2, 4, 6, 8)]
     assert all(less < 0.5 * more for more, less in itertools.pairwise(errors))
+
+
+def test_only_the_chosen_layers_share_values(model, lessons):
+    before = copy.deepcopy(model.state_dict())
+    unified, palettes = unify(model, 2, layers=["dense3"])
+    assert list(palettes) == ["dense3"]
+    changed = [name for name, value in unified.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed == ["dense3.weight"]
+    trained = copy.deepcopy(model)
+    sharing = unify_while_training(2, layers=["dense3", "output"])
+    train(trained, "", lessons.images[0], lessons.labels, Recipe(0, plain=2), teacher=lessons, after_step=sharing)
+    distinct = {name: len(layer.weight.unique()) for name, layer in weighted_layers(trained).items()}
+    assert max(distinct["dense3"], distinct["output"]) <= 4
+    assert min(distinct["conv1"], distinct["conv2"]) > 50
+
+
+def test_normalization_matters_behind_the_chosen_layers_alone():
+    assert list(unify(settled((2, 3, 4), 5), 4, layers=["output"])[1]) == ["output"]
+    with pytest.raises(EdgemoeError, match="layer 'dense3': the normalization"):
+        unify(settled((2, 3, 4), 5), 4, layers=["dense3"])
+
+
+def test_a_layer_that_is_not_there_is_refused(model):
+    with pytest.raises(EdgemoeError, match="layer 'dense9': the network has none"):
+        unify(model, 4, layers=["dense9"])
+
+
+def test_dense_layers_of_even_rows_are_those_of_an_even_number_of_inputs():
+    assert even_dense_layers(settled((2, 3, 4, 5), 7)) == ["dense4"]
+    assert even_dense_layers(settled((3, 2, 6, 8), 7)) == ["dense3", "dense4", "output"]
 
 
 def test_what_a_criterion_finds_important_is_kept_nearer(model):

@@ -7,6 +7,8 @@ Conventions:
   BatchNormalization writes. A bias, a pooling, an activation function have none.
 - Every initializer that an operator computes with is a parameter, a BatchNormalization's mean and variance
   too. Shapes, axes and clipping bounds are not; scales and zero points of a quantized graph are bytes only.
+- A weight that BitShift, Concat, Cast or Gather make of initializers alone (of codes into a palette) is made once, when
+  the graph is loaded: as many parameters as it has elements, and the bytes stored for it.
 - An operator that works element by element and is the only reader of the layer before it is fused into that
   layer: its input is never in memory. This is what runtimes do, and it keeps the figures of the global expert
   low, so that no overhead measured against them looks small by it. Reshaping moves nothing. All else reads
@@ -33,7 +35,7 @@ from edgemoe.accounting.onnx_reader import (
     dtype_name,
     read_onnx,
 )
-from edgemoe.accounting.operators import ELEMENTWISE, VIEWS, is_known, macs, plain
+from edgemoe.accounting.operators import ELEMENTWISE, VIEWS, is_known, macs, plain, unpacked
 from edgemoe.accounting.shapes import SHAPE_RULES, STRUCTURED, fold
 from edgemoe.accounting.tensor import Shape, Tensor, constant, constant_node
 from edgemoe.errors import EdgemoeError
@@ -63,7 +65,7 @@ class _Layer:
     op: str
     macs: int = 0
     mac_bits: int = 0
-    weights: list[str] = field(default_factory=list)
+    weights: dict[tuple[str, ...], int] = field(default_factory=dict)  # elements, by the initializers they come from
     scales: list[str] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
     writes: str = ""
@@ -80,7 +82,8 @@ class _Counter:
         self.lost: set[str] = set()  # tensors whose shape is not known
         self.open: dict[str, _Layer] = {}  # tensors whose layer can still take their only reader in
         self.kept = [value.name for value in model.outputs]  # what lives to the end
-        self.claimed: set[str] = set()
+        self.claimed: set[str] = set()  # whose bytes are counted
+        self.counted: set[tuple[str, ...]] = set()  # whose elements are
         # Asking for a shape is no reading.
         reads = (name for node in model.nodes if node.op_type != "Shape" for name in node.inputs)
         self.uses = Counter([*reads, *self.kept])
@@ -102,7 +105,7 @@ class _Counter:
             if name not in self.tensors and name not in self.lost:
                 raise self._error(f"output {name!r}", "nothing makes it")
         layers = tuple(self._cost(layer) for layer in self.layers)
-        unknown = [Unknown(_title(n), n.op_type, why, self._claim(w)[1]) for n, why, w in self.missed]
+        unknown = [Unknown(_title(n), n.op_type, why, self._claim(w)) for n, why, w in self.missed]
         for name, data in self.model.initializers.items():
             if not self.uses[name]:
                 unknown.append(Unknown(name, "initializer", "no operator reads it", data.bytes))
@@ -177,15 +180,18 @@ class _Counter:
         if any(size < 1 for size in shape):
             raise ValueError(f"its output shape would be {list(shape)}")
         source = self.tensors[node.inputs[0]]
+        if (stored := unpacked(seen.op, inputs)) is not None:
+            self.tensors[output] = Tensor(shape, seen.dtype, seen.dtype, weights=stored)
+            return
         if seen.op in VIEWS or (seen.op == "Transpose" and not source.storage):
             self.tensors[output] = replace(source, shape=shape, value=None)
             self._open(output, self.open.get(node.inputs[0]))
             return
         operands = [t for t in (seen.data[:1] if seen.op in STRUCTURED else seen.data) if t]
-        weights = [name for t in operands for name in t.weights]
-        for name in weights:
+        weights = {t.weights: t.elements for t in operands if t.weights}
+        for name in (names := [name for key in weights for name in key]):
             if self.constants[name].external:
-                self.missed.append((node, f"its weight {name!r} is kept outside the file", weights))
+                self.missed.append((node, f"its weight {name!r} is kept outside the file", names))
                 self._activation(output, shape, seen.dtype)
                 return
         activations = [name for name in node.inputs if name and self.tensors[name].storage]
@@ -197,7 +203,7 @@ class _Counter:
             layer = self._layer(node, [t.storage for t in operands if t.storage])
         count, bits = macs(seen.op, node.attributes, operands, shape)
         layer.macs, layer.mac_bits = layer.macs + count, max(layer.mac_bits, bits)
-        layer.weights += weights
+        layer.weights |= weights
         layer.scales += [name for t in operands for name in t.scales] + seen.scales
         layer.writes = output
         self._activation(output, shape, seen.dtype, seen.output_scales)
@@ -246,18 +252,18 @@ class _Counter:
         if self.memory[name].elements > ELEMENT_LIMIT:
             raise self._error(f"tensor {name!r}", f"has a shape too large to be meant, {list(shape)}")
 
-    def _claim(self, names: Iterable[str]) -> tuple[int, int]:
-        """Count the elements and bytes of the constants that no layer before has counted."""
-        new = [self.constants[name] for name in dict.fromkeys(names) if name in self.constants]
-        new = [data for data in new if data.name not in self.claimed]
-        self.claimed.update(data.name for data in new)
-        return sum(data.elements for data in new), sum(data.bytes for data in new)
+    def _claim(self, names: Iterable[str]) -> int:
+        """Count the bytes of the constants that no layer before has counted."""
+        new = {name for name in names if name in self.constants} - self.claimed
+        self.claimed |= new
+        return sum(self.constants[name].bytes for name in new)
 
     def _cost(self, layer: _Layer) -> LayerCost:
         reads, write = [self.memory[name] for name in sorted(layer.reads)], self.memory[layer.writes]
-        weight_bytes = sum(self.constants[name].bytes for name in set(layer.weights))
-        parameters, new_weight_bytes = self._claim(layer.weights)
-        _, scale_bytes = self._claim(layer.scales)
+        names = {name for key in layer.weights for name in key}
+        parameters = sum(layer.weights[key] for key in layer.weights.keys() - self.counted)
+        self.counted |= layer.weights.keys()
+        new_weight_bytes, scale_bytes = self._claim(names), self._claim(layer.scales)
         return LayerCost(
             name=layer.name,
             op=layer.op,
@@ -266,7 +272,7 @@ class _Counter:
             quantization_bytes=scale_bytes,
             macs=layer.macs,
             mac_bits=layer.mac_bits,
-            weight_bytes_read=weight_bytes + scale_bytes,
+            weight_bytes_read=sum(self.constants[name].bytes for name in names) + scale_bytes,
             elements_read=sum(t.elements for t in reads),
             elements_written=write.elements,
             bytes_read=sum(t.bytes for t in reads),

@@ -12,7 +12,7 @@ from edgemoe.accounting.onnx_reader import DTYPE_BITS, Attribute, Node, dtype_na
 from edgemoe.accounting.shapes import SHAPE_RULES
 from edgemoe.accounting.tensor import Shape, Tensor
 
-__all__ = ["ELEMENTWISE", "VIEWS", "Plain", "is_known", "macs", "plain"]
+__all__ = ["ELEMENTWISE", "VIEWS", "Plain", "is_known", "macs", "plain", "unpacked"]
 
 VIEWS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 """Operators that move no data (a Dropout does nothing in inference)."""
@@ -76,6 +76,17 @@ def plain(node: Node, inputs: Sequence[Tensor | None]) -> Plain:
     dtype = zero_point.dtype if zero_point else "float32" if op == "Gemm" else _first(data).dtype
     output_scales = tuple(name for name in node.inputs[scale : scale + 2] if name)
     return Plain(op, data, scales, output_scales, dtype)
+
+
+def unpacked(op: str, inputs: Sequence[Tensor | None]) -> tuple[str, ...] | None:
+    """Return which initializers a weight is made of when the graph is loaded; None for anything else.
+
+    A step of a shift and a list of positions say what to do, and are no part of it.
+    """
+    if op not in ("BitShift", "Concat", "Cast", "Gather") or any(t and t.storage for t in inputs):
+        return None
+    parts = [t for t in (inputs[:1] if op == "BitShift" else inputs) if t and t.value is None]
+    return tuple(dict.fromkeys(name for t in parts for name in t.weights))
 
 
 def _first(inputs: Sequence[Tensor | None]) -> Tensor:

@@ -241,10 +241,10 @@ SHAPE_RULES: dict[str, _Rule] = {
     **dict.fromkeys(["ReduceMean", "ReduceSum", "ReduceMax"], _reduce),
     **dict.fromkeys(["Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"], _broadcast),
     **dict.fromkeys(["Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Tanh"], _same),
-    **dict.fromkeys(["BatchNormalization", "Softmax", "LogSoftmax", "Identity", "Dropout", "Cast"], _same),
+    **dict.fromkeys(["BatchNormalization", "Softmax", "LogSoftmax", "Identity", "Dropout", "Cast", "BitShift"], _same),
 }
 
-STRUCTURED = {"Reshape", "Squeeze", "Unsqueeze", "Clip", "Pad", "Slice", "Gather", "Dropout"} | {
+STRUCTURED = {"Reshape", "Squeeze", "Unsqueeze", "Clip", "Pad", "Slice", "Gather", "Dropout", "BitShift"} | {
     name for name in SHAPE_RULES if name.startswith("Reduce")
 }
 """Operators whose inputs after the first say what to do, and are not data to compute with."""

@@ -14,6 +14,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
 from edgemoe.errors import EdgemoeError
+from edgemoe.global_expert.palette_graph import write_palettes
 
 __all__ = ["feature_map", "quantize", "to_onnx"]
 
@@ -118,7 +119,8 @@ def quantize(float_onnx: bytes, images: npt.NDArray[np.uint8]) -> bytes:
     """Quantize a float32 graph to int8 weights and uint8 activations with onnxruntime's static quantizer.
 
     Weights are quantized per output channel in 7 bits, so that x86 processors without VNNI, whose 8-bit multiply-add
-    saturates, give the same answers as those with it (onnxruntime's documentation of `reduce_range`).
+    saturates, give the same answers as those with it (onnxruntime's documentation of `reduce_range`). A dense layer of
+    at most 16 distinct weights is stored as a palette (`write_palettes`) and has one scale.
 
     Parameters
     ----------
@@ -134,18 +136,24 @@ def quantize(float_onnx: bytes, images: npt.NDArray[np.uint8]) -> bytes:
             prepared, target, _Batches(images), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
-        return _slim(onnx.load(target))
+        model = onnx.load(target)
+    write_palettes(model, onnx.load_from_string(float_onnx))
+    return _slim(model)
 
 
 def _slim(model: onnx.ModelProto) -> bytes:
     """Return the same graph without what only a reader of graphs would miss: a twentieth of a small expert's file.
 
     The quantizer names every value after its origin, and stores zero points of weights and biases that are all zero,
-    which is what an absent one means (ONNX, DequantizeLinear). Inputs, outputs and the layers keep their names.
+    which is what an absent one means (ONNX, DequantizeLinear). Inputs, outputs and the layers keep their names. Dense
+    weights keep their zero points: without one, onnxruntime up to 1.23 fuses the layer into a QGemm that it then
+    refuses to run, and later ones compute it in floats.
     """
     graph = model.graph
     kept = {value.name for value in (*graph.input, *graph.output)} | {""}
-    points = {node.input[2] for node in graph.node if node.op_type == "DequantizeLinear"}
+    dense = {node.input[1] for node in graph.node if node.op_type == "Gemm"}
+    dequantized = [node for node in graph.node if node.op_type == "DequantizeLinear"]
+    points = {node.input[2] for node in dequantized if node.output[0] not in dense}
     signed = [w for w in graph.initializer if w.name in points and w.data_type in (TensorProto.INT8, TensorProto.INT32)]
     zero = {w.name for w in signed if not numpy_helper.to_array(w).any()}
     names: dict[str, str] = {}

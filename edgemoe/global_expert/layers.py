@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-__all__ = ["norm_after", "parameter_count", "prunable_layers", "to_input", "weighted_layers"]
+__all__ = ["Weighted", "norm_after", "parameter_count", "prunable_layers", "to_input", "weighted_layers"]
 
 Weighted = nn.Conv2d | nn.Linear
 Norm = nn.BatchNorm1d | nn.BatchNorm2d

@@ -19,12 +19,15 @@ __all__ = ["ExpertCost", "Layout", "layout_of"]
 
 SIDE = 28  # of the input image, which comes as float32
 FLOAT = 4  # bytes
-UNIT = 8  # bytes of a unit's two float32 scales, its weights' and its bias'; their zero points are 0 and not stored
+SCALES = 8  # bytes of the two float32 scales, the weights' and the bias', that a unit has, or a layer with a palette
+ZERO = 1  # byte of the zero point beside the scale of dense weights; all others are 0 and not stored
+PALETTE = 16  # bytes of its values; a code takes half a byte
 ACTIVATION = 5  # bytes of an activation's float32 scale and uint8 zero point
 
 # Bytes of an ONNX file beside what the expert computes with: nodes, names and dimensions. Measured on exported graphs;
 # they differ by at most 60 bytes, because protobuf writes small numbers in fewer bytes.
-FILE, FILE_CONVOLUTION, FILE_DENSE, FILE_POOL = 485, 366, 288, 185
+FILE, FILE_CONVOLUTION, FILE_DENSE, FILE_POOL = 485, 366, 308, 185
+FILE_PALETTE = 206  # more of a dense layer
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Layout:
         How many of the weighted layers are convolutions.
     flattened : int
         Steps before the features are flattened.
+    palettes : bool
+        Whether dense layers of an even number of inputs keep 4-bit codes into a palette.
     """
 
     widths: tuple[int, ...]
@@ -76,6 +81,7 @@ class Layout:
     steps: tuple[tuple[int, int], ...]
     convolutions: int
     flattened: int
+    palettes: bool = False
 
     @cached_property
     def whole(self) -> ExpertCost:
@@ -88,27 +94,31 @@ class Layout:
         channels, size = 1, SIDE**2
         features = size if not self.flattened else 0
         peak = (FLOAT + 1) * size  # the image, and its codes
-        weights = macs = 0
+        weights = macs = flash = file = layer = 0
         for index, (kernel, area) in enumerate(self.steps, start=1):
             if kernel:
                 inputs, channels = channels * kernel, next(units)
-                weights += inputs * channels
-                macs += inputs * channels * area
+                dense, count = layer >= self.convolutions, inputs * channels
+                shared = self.palettes and dense and inputs % 2 == 0
+                weights += count
+                macs += count * area
+                flash += FLOAT * channels + (count // 2 + PALETTE if shared else count)
+                flash += (SCALES + ZERO * dense) * (1 if shared else channels)
+                file += (FILE_DENSE if dense else FILE_CONVOLUTION) + FILE_PALETTE * shared
+                layer += 1
             before, size = size, channels * area
             peak = max(peak, FLOAT * features + before + size)
             if index == self.flattened:
                 features = size
                 peak = max(peak, (FLOAT + 1) * size)
         peak = max(peak, FLOAT * features + (FLOAT + 1) * size)
-        layers, outputs = len(self.widths) + 1, sum(shape) + self.classes
-        flash = weights + (FLOAT + UNIT) * outputs + ACTIVATION * (layers + 1)
-        dense, pools = layers - self.convolutions, len(self.steps) - layers
-        file = flash + FILE + FILE_CONVOLUTION * self.convolutions + FILE_DENSE * dense + FILE_POOL * pools
-        return ExpertCost(weights + outputs, macs, flash, peak, file)
+        flash += ACTIVATION * (layer + 1)
+        file += flash + FILE + FILE_POOL * (len(self.steps) - layer)
+        return ExpertCost(weights + sum(shape) + self.classes, macs, flash, peak, file)
 
 
-def layout_of(model: nn.Sequential) -> Layout:
-    """Read the layout of a sequential CNN for images ``(n, 1, 28, 28)``.
+def layout_of(model: nn.Sequential, palettes: bool = False) -> Layout:
+    """Read the layout of a sequential CNN for images ``(n, 1, 28, 28)``, to be exported with palettes or without.
 
     Raises
     ------
@@ -140,4 +150,4 @@ def layout_of(model: nn.Sequential) -> Layout:
     widths = [len(layer.weight) for layer in weighted_layers(model).values()]
     if not widths:
         raise EdgemoeError("the network has no layer with weights")
-    return Layout(tuple(widths[:-1]), widths[-1], tuple(steps), convolutions, flattened)
+    return Layout(tuple(widths[:-1]), widths[-1], tuple(steps), convolutions, flattened, palettes)

@@ -1,21 +1,31 @@
 """Networks whose weights are shared through palettes: at once, or while they train, so that accuracy recovers."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from edgemoe.errors import EdgemoeError
-from edgemoe.global_expert.layers import norm_after, weighted_layers
+from edgemoe.global_expert.layers import Weighted, norm_after, weighted_layers
 from edgemoe.pruning.palette import Palette, make_palette
 
-__all__ = ["unified_bytes", "unify", "unify_while_training"]
+__all__ = ["even_dense_layers", "unified_bytes", "unify", "unify_while_training"]
+
+
+def even_dense_layers(model: nn.Sequential) -> list[str]:
+    """Return the dense layers of an even number of inputs, whose palettes `quantize` stores with 4 bits a weight."""
+    layers = weighted_layers(model).items()
+    return [name for name, layer in layers if isinstance(layer, nn.Linear) and layer.in_features % 2 == 0]
 
 
 def unify(
-    model: nn.Sequential, bits: int, rows: int | None = None, importance: Mapping[str, torch.Tensor] | None = None
+    model: nn.Sequential,
+    bits: int,
+    rows: int | None = None,
+    importance: Mapping[str, torch.Tensor] | None = None,
+    layers: Collection[str] | None = None,
 ) -> tuple[nn.Sequential, dict[str, Palette]]:
     """Return a copy of a network whose weights have the values of palettes, and the palettes by layer.
 
@@ -24,26 +34,29 @@ def unify(
     model : Sequential
         Its normalization folded in. Left as it is.
     bits, rows
-        As in `make_palette`, for all layers.
+        As in `make_palette`, for all of these layers.
     importance : mapping of layer name to tensor, optional
         As in `make_palette`; layers that it lacks count evenly.
+    layers : collection of str, optional
+        The layers that get a palette; all with weights if None.
 
     Raises
     ------
     EdgemoeError
-        If `bits` or `rows` is out of range, or a layer has batch normalization behind it.
+        If `bits` or `rows` is out of range, a layer has batch normalization behind it, or one is not there.
     """
-    _check_folded(model)
     model = copy.deepcopy(model)
     palettes = {}
-    for name, layer in weighted_layers(model).items():
+    for name, layer in _chosen(model, layers).items():
         palettes[name] = make_palette(layer.weight, bits, rows, (importance or {}).get(name))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(palettes[name].weights()))
     return model, palettes
 
 
-def unify_while_training(bits: int, rows: int | None = None) -> Callable[[nn.Sequential, int, int], None]:
+def unify_while_training(
+    bits: int, rows: int | None = None, layers: Collection[str] | None = None
+) -> Callable[[nn.Sequential, int, int], None]:
     """Return an `after_step` callback of `train` that keeps a network's weights on palettes while it learns.
 
     Behind the shared weights stand free ones. Each step's change is made to the free weights, with the gradient taken
@@ -54,7 +67,7 @@ def unify_while_training(bits: int, rows: int | None = None) -> Callable[[nn.Seq
 
     Parameters
     ----------
-    bits, rows
+    bits, rows, layers
         As in `unify`.
 
     Returns
@@ -62,16 +75,16 @@ def unify_while_training(bits: int, rows: int | None = None) -> Callable[[nn.Seq
     callable
         For one training run. It raises EdgemoeError at the first step as `unify` does.
     """
-    layers: dict[str, _Shared] = {}
+    shared: dict[str, _Shared] = {}
 
     def after_step(model: nn.Sequential, step: int, steps: int) -> None:
-        weights = {name: layer.weight.detach() for name, layer in weighted_layers(model).items()}
-        if not layers:
-            for name, palette in unify(model, bits, rows)[1].items():
+        weights = {name: layer.weight.detach() for name, layer in _chosen(model, layers).items()}
+        if not shared:
+            for name, palette in unify(model, bits, rows, layers=layers)[1].items():
                 weight = weights[name].clone()
-                layers[name] = _Shared(weight, weight.clone(), torch.from_numpy(palette.values), palette.rows)
+                shared[name] = _Shared(weight, weight.clone(), torch.from_numpy(palette.values), palette.rows)
         for name, weight in weights.items():
-            weight.copy_(layers[name].step(weight))
+            weight.copy_(shared[name].step(weight))
 
     return after_step
 
@@ -106,10 +119,14 @@ def unified_bytes(model: nn.Sequential, palettes: Mapping[str, Palette]) -> int:
     return sum(len(palette.pack()) for palette in palettes.values()) + 4 * biases
 
 
-def _check_folded(model: nn.Sequential) -> None:
-    """Raise EdgemoeError if normalization would scale values apart that are to be shared."""
-    for name in weighted_layers(model):
+def _chosen(model: nn.Sequential, layers: Collection[str] | None) -> dict[str, Weighted]:
+    """Return the layers that are to share values, and raise EdgemoeError if normalization would scale these apart."""
+    found = weighted_layers(model)
+    for name in found if layers is None else layers:
+        if name not in found:
+            raise EdgemoeError(f"layer {name!r}: the network has none of that name with weights")
         if norm_after(model, name) is not None:
             raise EdgemoeError(
                 f"layer {name!r}: the normalization behind it would scale shared values apart; fold it in first"
             )
+    return {name: layer for name, layer in found.items() if layers is None or name in layers}
