@@ -1,0 +1,68 @@
+/* What the library's files share. */
+#ifndef EM_INTERNAL_H
+#define EM_INTERNAL_H
+
+#include "edgemoe.h"
+
+#define EM_COLUMNS (EM_POOLED + 1)         /* of the local expert's matrix; the last is the bias */
+#define EM_ROWS (EM_CLASSES + EM_SPARE)    /* classes, then spare symbols */
+
+/* Generated, in em_model.c: what the retention set said about the features, and the retention set. */
+extern const uint8_t em_fingerprint[16];
+extern const uint32_t em_codepoints[EM_CLASSES];
+extern const float em_feature_mean[EM_FEATURES]; /* in the network's steps */
+extern const float em_pooled_mean[EM_POOLED];    /* in the network's steps */
+/* In edgemoe_model.h. EM_CHANNELS, EM_MAP_ROWS, EM_MAP_COLUMNS: the shape of the features' map; EM_QUARTER: features in
+ * a quarter of a channel's map, which share the middle row and column of an odd one; EM_FEATURE_STEP, EM_LOGIT_STEP:
+ * values of one step; EM_LOGIT_ZERO: the logits' zero point; EM_FEATURE_SCALE, EM_POOLED_SCALE: standard deviations of
+ * the features and the pooled ones, in the network's steps. */
+
+/* Generated, in em_network.c: the global expert. image: EM_PIXELS; features: EM_FEATURES codes, channel by channel, zero
+ * point 0; logits: EM_CLASSES codes; scratch: EM_NETWORK_SCRATCH bytes, aligned to 8. */
+void em_network(const uint8_t *image, uint8_t *features, uint8_t *logits, void *scratch);
+
+/* A profile as read: the weights as codes, and what em_predict reads with them. */
+typedef struct {
+    uint8_t flags, local_bits, gate_bits, spare;
+    uint16_t samples, wanted;
+    float gate_bias, threshold, generic_loss, user_gain, confidence, budget;
+    uint32_t symbols[EM_SPARE + 1];        /* + 1: C has no arrays of none */
+    uint16_t gate_scale;                   /* float16 */
+    uint16_t local_scale[EM_ROWS];         /* float16; of 2 bits only the first */
+    int8_t gate[EM_FEATURES];
+    int8_t local[EM_ROWS][EM_COLUMNS];
+} em_profile;
+
+struct em {
+    size_t bytes; /* of the arena */
+    em_profile profile;
+    float gate_step, gate_offset;                /* log-odds = gate_step * (gate codes . feature codes) + gate_offset */
+    float local_step[EM_ROWS], local_offset[EM_ROWS];
+    float user;                                  /* session: probability that the person before was the user */
+    int8_t exact;                                /* whether the arena's end holds weights before rounding (em_learn) */
+    uint8_t features[EM_FEATURES];
+    uint8_t logits[EM_CLASSES];
+    em_word work[1];                             /* the network's scratch, or what training needs: more than the 1 */
+};
+
+/* em_mixture.c */
+void em_fold(em *moe);                                     /* the profile's weights changed: make steps and offsets */
+float em_log_odds(const em *moe, const uint8_t *features); /* the gate's, before any threshold */
+void em_pool(const uint8_t *features, uint16_t *sums);     /* EM_POOLED sums over quarters of EM_QUARTER codes each */
+
+void em_project(const uint8_t *features, int8_t *out);     /* em_train.c: EM_GATE_INPUTS codes, of an em_sample */
+
+/* em_math.c: the same bits on every target. */
+float em_exp(float x);
+float em_log(float x);
+float em_half_to_float(uint16_t half);
+uint16_t em_float_to_half(float value);
+void em_softmax(const float *logits, float *probabilities, size_t count);
+
+/* em_profile.c */
+em_status em_check(const uint8_t *profile, size_t bytes); /* EM_OK where em_load takes it; reads bytes of them */
+
+/* em_pack.c */
+uint32_t em_crc32(const uint8_t *bytes, size_t count);
+
+#endif
