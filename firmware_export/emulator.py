@@ -10,7 +10,7 @@ from typing import Final
 from edgemoe.errors import EdgemoeError
 from firmware_export.targets import Target
 
-__all__ = ["INSTRUCTION_NS", "Run", "run"]
+__all__ = ["INSTRUCTION_NS", "Run", "run", "runner"]
 
 # QEMU's clock advances by 2**shift ns an instruction (-icount shift=6; system/invocation.rst of QEMU 7.2): several
 # ticks of a 20 MHz timer, and 32 bits of them still last for 2.6 billion instructions.
@@ -32,6 +32,18 @@ class Run:
         return {match[1]: int(match[2]) for match in found if match}
 
 
+def runner(target: Target) -> list[str]:
+    """The command that a program's path is put behind, to run it; empty on a host that needs none."""
+    if target.board is None:
+        return list(target.runner)
+    return [
+        *target.runner,
+        *("-machine", target.board.machine, "-icount", f"shift={_SHIFT}"),
+        *("-display", "none", "-monitor", "none", "-serial", "none"),
+        *("-semihosting-config", "enable=on,target=native", "-kernel"),
+    ]
+
+
 def run(target: Target, program: str | os.PathLike[str], timeout: float = 60.0) -> Run:
     """Run a program that `toolchain.build` made.
 
@@ -48,14 +60,7 @@ def run(target: Target, program: str | os.PathLike[str], timeout: float = 60.0) 
     EdgemoeError
         If the emulator is missing, or time ran out.
     """
-    command = [*target.runner, os.path.abspath(program)]
-    if target.board is not None:
-        command = [
-            *target.runner,
-            *("-machine", target.board.machine, "-icount", f"shift={_SHIFT}"),
-            *("-display", "none", "-monitor", "none", "-serial", "none"),
-            *("-semihosting-config", "enable=on,target=native", "-kernel", os.path.abspath(program)),
-        ]
+    command = [*runner(target), os.path.abspath(program)]
     if shutil.which(command[0]) is None:
         package = {"qemu-system-arm": "qemu-system-arm", "qemu-aarch64": "qemu-user"}.get(command[0])
         raise EdgemoeError(

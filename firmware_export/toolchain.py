@@ -12,9 +12,20 @@ from edgemoe.errors import EdgemoeError
 from firmware_export.emulator import INSTRUCTION_NS
 from firmware_export.targets import TARGETS, Board, Target
 
-__all__ = ["BOARDS", "WARNINGS", "build", "compile_everywhere"]
+__all__ = [
+    "BOARDS",
+    "BOARD_SOURCES",
+    "HOST_SOURCES",
+    "WARNINGS",
+    "board_defines",
+    "board_link_flags",
+    "build",
+    "compile_everywhere",
+]
 
 BOARDS = Path(__file__).parent / "boards"
+BOARD_SOURCES = ("em_board_start.c", "em_board_clock.c", "em_board_cortex.c", "em_board_number.c")
+HOST_SOURCES = ("em_board_host.c", "em_board_number.c")
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 
 _STACK = 128 << 10  # bytes; what is used of them is measured, not this
@@ -65,37 +76,39 @@ def build(
     command += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", *flags]
     files = [os.fspath(source) for source in sources]
     if target.board is not None:
-        command += _board_flags(target.board)
-        files += [str(BOARDS / name) for name in ("em_board_start.c", "em_board_clock.c", "em_board_cortex.c")]
+        command += [f"-D{name}={value}" for name, value in board_defines(target.board).items()]
+        command += board_link_flags(target.board, str(BOARDS / "board.ld"))
+        files += [str(BOARDS / name) for name in BOARD_SOURCES]
     elif shared:
         command += ["-shared", "-fPIC"]
     else:
-        files.append(str(BOARDS / "em_board_host.c"))
+        files += [str(BOARDS / name) for name in HOST_SOURCES]
         if target.runner:
             command.append("-static")  # the emulated machine has no libraries of its own
-    if not shared:
-        files.append(str(BOARDS / "em_board_number.c"))
     _compile([*command, *files, "-o", os.fspath(out)], target.packages)
     return Path(out)
 
 
-def _board_flags(board: Board) -> list[str]:
-    ratio = Fraction(10**9, INSTRUCTION_NS * board.clock)  # instructions a tick of the timers
-    macros = board.timers | {
+def board_defines(board: Board) -> dict[str, str]:
+    """The macros that the board's C files read, and their values: its timers, and instructions a tick as a ratio."""
+    ratio = Fraction(10**9, INSTRUCTION_NS * board.clock)
+    values = board.timers | {
         "EM_BOARD_RATIO": ratio.numerator,
         "EM_BOARD_RATIO_SHIFT": ratio.denominator.bit_length() - 1,
     }
+    return {name: f"{value:#x}u" for name, value in values.items()}
+
+
+def board_link_flags(board: Board, script: str) -> list[str]:
+    """The linker's flags for the board, with the path of `board.ld`."""
     symbols = {"em_stack_size": _STACK}
     for name in ("vectors", "flash", "ram"):
         region = getattr(board, name)
         symbols |= {f"em_{name}_origin": region.origin, f"em_{name}_size": region.size}
     return [
-        *(f"-D{name}={value:#x}u" for name, value in macros.items()),
         *(f"-Wl,--defsym={name}={value:#x}" for name, value in symbols.items()),
-        "-nostartfiles",
-        "--specs=nano.specs",
-        f"-T{BOARDS / 'board.ld'}",
-        "-Wl,-z,noexecstack,--no-warn-rwx-segments",
+        *("-nostartfiles", "--specs=nano.specs", f"-T{script}"),
+        *("-Wl,--gc-sections", "-Wl,-z,noexecstack,--no-warn-rwx-segments"),
     ]
 
 
