@@ -170,7 +170,7 @@ def test_a_wrong_call_exits_with_2_before_anything_is_read(options: tuple[str, .
 @pytest.mark.parametrize(
     ("expert", "options", "word"),
     [
-        ("unpruned.npz", ("--budget", "flash=700"), "no expert fits flash=700: the smallest one takes flash"),
+        ("unpruned.npz", ("--budget", "flash=400"), "no expert fits flash=400: the smallest one takes flash"),
         ("unpruned.npz", ("--budget", "flash=9KB", "--budget", "ram=3KB"), "takes ram 3,920 and not 3,000"),
         ("unpruned.npz", ("--shape", "2-3"), "--shape 2-3 does not lie within 4-6-16"),
         ("unpruned.npz", ("--shape", "5-6-16"), "does not lie within 4-6-16"),

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from edgemoe.cli.making import Plan, make_expert, show_expert
 from edgemoe.cli.options import Json
 from edgemoe.cli.output import emit, table
 from edgemoe.cli.trained import Trained, load_trained
@@ -20,6 +21,7 @@ from edgemoe.cli.training import (
     DataPaths,
     Fall,
     OutFolder,
+    PaletteEpochs,
     Rate,
     Retained,
     Sets,
@@ -29,11 +31,9 @@ from edgemoe.cli.training import (
     count_bar,
     digest,
     import_build,
-    make_expert,
     open_run,
     read_sets,
     retraining,
-    show_expert,
 )
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded, write_atomic
@@ -61,6 +61,7 @@ def prune(
     test: TestPaths = None,
     epochs: Annotated[int, typer.Option(min=1, help="Of the retraining.")] = 32,
     plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 8,
+    palette_epochs: PaletteEpochs = 8,
     rate: Rate = RATE,
     fall: Fall = "cosine",
     retained: Retained = 4000,
@@ -88,17 +89,17 @@ def prune(
 
     find_criterion(criterion)
     find_schedule(schedule)
-    recipe = retraining(epochs, plain, rate, fall, seed)
+    plan = Plan(criterion, schedule, retraining(epochs, plain, rate, fall, seed), palette_epochs, retained)
     trained = load_trained(expert)
-    layout = layout_of(trained.network)
+    layout = layout_of(trained.network, palette_epochs > 0)
     fixed = None if shape is None else _parse_shape(shape, layout.widths)
     for limit in budgets.values():
         even_shape(layout, limit)
     folders = [out / slug for slug in budgets] if len(budgets) > 1 else [out]
     shared = {
         "expert": digest(expert), "data": data, "validation": validation, "criterion": criterion,
-        "schedule": schedule, "epochs": epochs, "plain": plain, "rate": rate, "fall": fall,
-        "retained": retained, "seed": seed,
+        "schedule": schedule, "epochs": epochs, "plain": plain, "palette_epochs": palette_epochs, "rate": rate,
+        "fall": fall, "retained": retained, "seed": seed,
     }  # fmt: skip
     aims: list[dict[str, Any]] = (
         [{"shape": list(fixed)}] if fixed else [{"budget": limit.text} for limit in budgets.values()]
@@ -107,15 +108,13 @@ def prune(
     for folder, aim in zip(folders, aims, strict=True):
         open_run(folder, {**shared, **aim})
 
-    found = _search(trained, criterion, sets, dict(zip(folders, budgets.values(), strict=False)), seed)
+    found = _search(trained, plan, sets, dict(zip(folders, budgets.values(), strict=False)), seed)
     lessons = ask_teacher(trained, sets, seed)
     results = []
     for folder, aim in zip(folders, aims, strict=True):
         chosen = fixed or tuple(found[folder]["shape"])
         member = name if folder == out else f"{name}-{folder.name}"
-        made = make_expert(
-            trained, chosen, criterion, schedule, recipe, sets, lessons, member, folder, {**shared, **aim}, retained
-        )
+        made = make_expert(trained, chosen, plan, sets, lessons, member, folder, {**shared, **aim})
         results.append({**made, **({"search": found[folder]} if folder in found else {})})
 
     def show(console: Console) -> None:
@@ -128,7 +127,7 @@ def prune(
 
 
 def _search(
-    trained: Trained, criterion: str, sets: Sets, budgets: dict[Path, Budget], seed: int
+    trained: Trained, plan: Plan, sets: Sets, budgets: dict[Path, Budget], seed: int
 ) -> dict[Path, dict[str, Any]]:
     """Find the best shape for each folder's budget, or read there what was found before."""
     from edgemoe.pruning.criteria import find_criterion
@@ -141,8 +140,8 @@ def _search(
         if base is None:
             with count_bar("preparing the search") as count:
                 base = prepare_base(
-                    trained.network, trained.classes, find_criterion(criterion),
-                    sets.train.images, sets.train.labels, held, seed, count,
+                    trained.network, trained.classes, find_criterion(plan.criterion),
+                    sets.train.images, sets.train.labels, held, seed, count, plan.palette_epochs > 0,
                 )  # fmt: skip
         with count_bar(f"searching {budget.text}") as count:
             trials = search(base, budget, seed, count)

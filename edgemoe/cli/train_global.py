@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgemoe.classes import class_set
+from edgemoe.cli.making import Plan, make_expert, show_expert
 from edgemoe.cli.options import Json
 from edgemoe.cli.output import emit
 from edgemoe.cli.trained import load_trained
@@ -15,6 +16,7 @@ from edgemoe.cli.training import (
     DataPaths,
     Fall,
     OutFolder,
+    PaletteEpochs,
     Rate,
     Retained,
     TestPaths,
@@ -23,11 +25,9 @@ from edgemoe.cli.training import (
     digest,
     epochs_bar,
     import_build,
-    make_expert,
     open_run,
     read_sets,
     retraining,
-    show_expert,
 )
 from edgemoe.errors import EdgemoeError
 
@@ -43,7 +43,7 @@ def train_global(
     shape: Annotated[
         str, typer.Option(help="Widths of the LeNet-5: two convolutions, then dense layers.")
     ] = "20-50-500-128",
-    pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "20-16-54-88",
+    pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "20-20-80-100",
     start: Annotated[
         Path | None,
         typer.Option(help="An unpruned.npz of other classes to start from, such as that of balanced for digits."),
@@ -52,6 +52,7 @@ def train_global(
     plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
     prune_epochs: Annotated[int, typer.Option(min=0, help="Of the retraining after pruning.")] = 32,
     prune_plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 8,
+    palette_epochs: PaletteEpochs = 8,
     rate: Rate = RATE,
     fall: Fall = "cosine",
     retained: Retained = 4000,
@@ -82,8 +83,8 @@ def train_global(
     settings = {
         "data": data, "validation": validation, "classes": classes, "shape": shape, "pruned": pruned,
         "start": None if start is None else digest(start), "criterion": criterion, "epochs": epochs, "plain": plain,
-        "prune_epochs": prune_epochs, "prune_plain": prune_plain, "rate": rate, "fall": fall,
-        "retained": retained, "seed": seed,
+        "prune_epochs": prune_epochs, "prune_plain": prune_plain, "palette_epochs": palette_epochs, "rate": rate,
+        "fall": fall, "retained": retained, "seed": seed,
     }  # fmt: skip
     sets = read_sets(build, data, validation, test, labels, seed)
     open_run(out, settings)
@@ -93,5 +94,6 @@ def train_global(
     trained = load_trained(state)
     lessons = ask_teacher(trained, sets, seed)
     called = name or f"lenet5-{classes}"
-    result = make_expert(trained, small, criterion, "one-shot", recipe, sets, lessons, called, out, settings, retained)
+    plan = Plan(criterion, "one-shot", recipe, palette_epochs, retained)
+    result = make_expert(trained, small, plan, sets, lessons, called, out, settings)
     emit(result, as_json, lambda console: show_expert(result, console))

@@ -1,9 +1,7 @@
-"""What the two training verbs share: the folder of a run that can be killed and goes on, progress, and the bundle."""
+"""What the two training verbs share: options, samples, the folder of a run that can be killed and goes on, progress."""
 
 import hashlib
 import json
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edgemoe.cli.output import facts
 from edgemoe.cli.trained import Trained
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded, write_atomic
@@ -27,12 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RATE",
+    "STRENGTH",
     "Criterion",
     "DataPaths",
     "Fall",
     "OutFolder",
+    "PaletteEpochs",
     "Rate",
     "Retained",
+    "Sets",
     "TestPaths",
     "ValidationPath",
     "ask_teacher",
@@ -40,11 +40,9 @@ __all__ = [
     "digest",
     "epochs_bar",
     "import_build",
-    "make_expert",
     "open_run",
     "read_sets",
     "retraining",
-    "show_expert",
 ]
 
 DataPaths = Annotated[
@@ -73,6 +71,14 @@ Retained = Annotated[
     ),
 ]
 Fall = Annotated[str, typer.Option(help="How the rate falls from its peak: cosine, linear, steps or constant.")]
+PaletteEpochs = Annotated[
+    int,
+    typer.Option(
+        "--palette-epochs", min=0,
+        help="Of the last training, in which each dense layer comes to have 16 values alone, so that its weights take "
+        "4 bits in the int8 file. 0: they keep 8 bits.",
+    ),
+]  # fmt: skip
 OutFolder = Annotated[
     Path, typer.Option("--out", help="Folder for the bundle, the log and the state; called again, a run goes on there.")
 ]
@@ -202,86 +208,6 @@ def ask_teacher(trained: Trained, sets: Sets, seed: int) -> "Lessons":
     with count_bar("asking the unpruned expert") as count:
         teacher = settle_normalization(trained.network, images)
         return prepare_lessons(teacher, images, labels, variants, seed, count, STRENGTH)
-
-
-def make_expert(
-    trained: Trained,
-    shape: tuple[int, ...],
-    criterion: str,
-    schedule: str,
-    recipe: "Recipe",
-    sets: Sets,
-    lessons: "Lessons",
-    name: str,
-    out: Path,
-    settings: dict[str, Any],
-    retained: int,
-) -> dict[str, Any]:
-    """Prune a trained expert, retrain it, write the bundle and the log, and return what came of it.
-
-    Only the one-shot schedule goes on where it was interrupted.
-    """
-    from edgemoe.global_expert import build
-    from edgemoe.global_expert.layers import parameter_count
-    from edgemoe.global_expert.train import accuracy, settle_normalization
-    from edgemoe.pruning.cost import layout_of
-    from edgemoe.pruning.criteria import find_criterion
-    from edgemoe.pruning.schedules import find_schedule
-
-    network, samples = trained.network, sets.train
-    log: list[dict[str, Any]] = []
-    if schedule == "one-shot":
-        with epochs_bar("retraining", recipe.total) as progress:
-            model, log = build.prune_expert(
-                network, trained.classes, shape, criterion, samples, sets.validation, recipe, lessons,
-                out / "pruned.npz" if trained.resumable else None, progress,
-            )  # fmt: skip
-    else:
-        model = find_schedule(schedule)(network, shape, find_criterion(criterion), lessons, recipe)
-    unpruned = settle_normalization(network, samples.images)
-    layout = layout_of(unpruned)
-    training: dict[str, Any] = {
-        "shape": list(layout.widths),
-        "parameters": parameter_count(unpruned),
-        "recipe": trained.record.get("recipe"),
-        "figures": {test.source: round(accuracy(unpruned, test.images, test.labels), 5) for test in sets.tests},
-    }
-    pruning = {
-        "criterion": criterion, "schedule": schedule, "recipe": vars(recipe),
-        "variants": len(lessons.images) - 1, "strength": STRENGTH,
-    }  # fmt: skip
-    bundle = out / f"{name}.bundle"
-    metadata = build.bundle_expert(
-        model, name, trained.classes, sets.train, sets.validation, sets.tests,
-        {"training": training, "pruning": pruning, "command": shlex.join(["edgemoe", *sys.argv[1:]])}, bundle, retained,
-    )  # fmt: skip
-    record = {
-        "settings": settings,
-        "training": {**training, "log": trained.record.get("log")},
-        "pruning": {**pruning, "log": log},
-        "shape": metadata["shape"],
-        "parameters": metadata["parameters"],
-        "cost": vars(layout.cost(shape)),
-        "figures": metadata["figures"],
-    }
-    write_atomic(out / "log.json", json.dumps(record, indent=1).encode())
-    return {"bundle": str(bundle), **{k: v for k, v in record.items() if k != "settings"}}
-
-
-def show_expert(result: dict[str, Any], console: Console) -> None:
-    """Print what `make_expert` returned."""
-    cost, training = result["cost"], result["training"]
-    rows = [
-        ("bundle", result["bundle"]),
-        ("shape", "-".join(map(str, result["shape"]))),
-        ("parameters", f"{result['parameters']:,} of {training['parameters']:,}"),
-        ("int8", f"flash {cost['flash']:,} bytes, RAM {cost['ram']:,} bytes, {cost['macs']:,} MACs"),
-        *(
-            (test, f"unpruned {training['figures'][test]:.2%}, pruned {forms['float32']:.2%}, int8 {forms['int8']:.2%}")
-            for test, forms in result["figures"].items()
-        ),
-    ]
-    console.print(facts(f"Made {Path(result['bundle']).stem}", rows))
 
 
 def digest(path: Path) -> str:

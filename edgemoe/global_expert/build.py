@@ -18,7 +18,7 @@ from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.device.retention import RetentionSet
 from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.card import measure_corruptions, worst_classes
-from edgemoe.global_expert.checkpoint import load_checkpoint
+from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.export import feature_map, quantize, to_onnx
 from edgemoe.global_expert.layers import parameter_count
 from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, widths
@@ -28,11 +28,13 @@ from edgemoe.global_expert.retain import record_retention, tap_grids
 from edgemoe.global_expert.train import Recipe, build_network, settle_normalization, train
 from edgemoe.pruning.criteria import find_criterion
 from edgemoe.pruning.surgery import prune
+from edgemoe.pruning.unification import even_dense_layers, unify_while_training
 
-__all__ = ["Samples", "bundle_expert", "hold_out", "prune_expert", "read_samples", "train_expert"]
+__all__ = ["Samples", "bundle_expert", "hold_out", "prune_expert", "read_samples", "share_weights", "train_expert"]
 
 SCORED = 4096  # training images that a pruning criterion looks at
 CALIBRATION = 2048  # training images from which the quantizer takes the activations' ranges
+PALETTE_BITS = 4  # of a weight's code, which `edgemoe.global_expert.palette_graph` stores
 RETAINED = 4000  # generic samples in the retention set: what a loss of 0.2 points takes to be ruled out by 3,000
 
 Progress = Callable[[dict[str, Any]], None]
@@ -145,6 +147,61 @@ def prune_expert(
         model, classes, samples.images, samples.labels, recipe,
         teacher=lessons, validation=(validation.images, validation.labels), state=state, progress=progress,
     )  # fmt: skip
+    return model, log
+
+
+def share_weights(
+    model: nn.Sequential,
+    classes: str,
+    samples: Samples,
+    validation: Samples,
+    recipe: Recipe,
+    lessons: Lessons,
+    state: str | os.PathLike[str] | None,
+    progress: Progress,
+) -> tuple[nn.Sequential, list[dict[str, Any]]]:
+    """Train on with palettes in the dense layers, which have most weights and little of the arithmetic.
+
+    The normalization is settled and folded in before, so that a palette's values are those of the exported weights. A
+    dense layer of an odd number of inputs gets no palette: its codes would not fill whole bytes.
+
+    Parameters
+    ----------
+    model : Sequential
+        Retrained; left as it is.
+    classes, samples, validation, lessons, progress
+        As in `prune_expert`.
+    recipe : Recipe
+        At least one epoch.
+    state : path, optional
+        A checkpoint of the result, which is read if it is there. A run killed in between starts anew: the free weights
+        behind the shared ones are not in it.
+
+    Returns
+    -------
+    (Sequential, list of dict)
+        The network without normalization, and the log of its epochs.
+
+    Raises
+    ------
+    EdgemoeError
+        If the checkpoint is of another network or recipe.
+    """
+    if state is not None and Path(state).is_file():
+        kept = load_checkpoint(state)
+        if (tuple(kept.shape), kept.classes, kept.record.get("recipe")) != (widths(model), classes, vars(recipe)):
+            raise EdgemoeError(f"{os.fspath(state)}: of another network or recipe; remove it to start anew")
+        return build_network(kept).eval(), kept.record["log"]
+    model = fold_normalization(settle_normalization(model, samples.images))
+    log = train(
+        model, classes, samples.images, samples.labels, recipe,
+        teacher=lessons, validation=(validation.images, validation.labels), progress=progress,
+        after_step=unify_while_training(PALETTE_BITS, layers=even_dense_layers(model)),
+    )  # fmt: skip
+    if state is not None:
+        tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+        record = {"recipe": vars(recipe), "log": log}
+        save_checkpoint(state, Checkpoint(list(widths(model)), classes, recipe.total, tensors, record))
     return model, log
 
 

@@ -18,7 +18,7 @@ from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.augment import augment
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.layers import to_input
-from edgemoe.global_expert.lenet5 import lenet5, widths
+from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, widths
 from edgemoe.global_expert.lessons import Lessons
 
 __all__ = ["FALLS", "Recipe", "accuracy", "build_network", "settle_normalization", "train"]
@@ -97,9 +97,11 @@ def accuracy(model: nn.Module, images: Images, labels: Labels) -> float:
 
 
 def build_network(checkpoint: Checkpoint, dropout: float = 0.0) -> nn.Sequential:
-    """Rebuild the network that a checkpoint holds."""
+    """Rebuild the network that a checkpoint holds, with normalization or with it folded in."""
     model = lenet5(checkpoint.shape, len(checkpoint.classes), dropout)
     state = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
+    if not any(name.startswith("norm") for name in state):
+        model = fold_normalization(model)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

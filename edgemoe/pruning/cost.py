@@ -88,6 +88,20 @@ class Layout:
         """What the whole network costs."""
         return self.cost(self.widths)
 
+    @property
+    def steps_of_width(self) -> tuple[int, ...]:
+        """Return what each layer's width is to be a multiple of: 2 where that gives the dense layer behind palettes."""
+        kernels = [kernel for kernel, _ in self.steps if kernel]
+        dense = range(self.convolutions, len(kernels))
+        return tuple(
+            2 if self.palettes and k + 1 in dense and kernels[k + 1] % 2 else 1 for k in range(len(kernels) - 1)
+        )
+
+    def nearest_width(self, layer: int, width: int) -> int:
+        """Return the largest multiple of a layer's step up to a width, and at least one step or the whole layer."""
+        step = self.steps_of_width[layer]
+        return max(min(step, self.widths[layer]), width - width % step)
+
     def cost(self, shape: Sequence[int]) -> ExpertCost:
         """Return what the network costs with other widths, one for each hidden layer."""
         units = iter((*shape, self.classes))

@@ -49,6 +49,8 @@ class Base:
         Of the short retraining.
     validation : pair of images and labels
         Held out of the training; what the retrained shapes are judged by.
+    palettes : bool
+        Whether the experts will keep palettes, as in `layout_of`: so they are costed. The short retrainings go without.
     """
 
     network: nn.Sequential
@@ -56,6 +58,7 @@ class Base:
     scores: Scores
     lessons: Lessons
     validation: tuple[Images, Labels]
+    palettes: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,19 @@ class Trial:
 def even_shape(layout: Layout, budget: Budget) -> Shape:
     """Return the largest shape within a budget that has all layers narrowed in the same ratio.
 
+    With palettes, widths are even where that lets the dense layer behind keep one (`Layout.steps_of_width`).
+
     Raises
     ------
     EdgemoeError
-        If not even one channel a layer fits; it tells what that would take.
+        If not even the narrowest layers fit; it tells what they would take.
     """
     for permille in range(1000, 0, -1):
-        shape = tuple(max(1, round(width * permille / 1000)) for width in layout.widths)
+        narrowed = [max(1, round(width * permille / 1000)) for width in layout.widths]
+        shape = tuple(layout.nearest_width(k, width) for k, width in enumerate(narrowed))
         if budget.fits(shape, layout):
             return shape
-    smallest = layout.cost([1] * len(layout.widths))
+    smallest = layout.cost(shape)
     excess = [
         f"{name} {getattr(smallest, name):,} and not {limit:,}"
         for name in budget.limits
@@ -116,16 +122,17 @@ def candidates(layout: Layout, budget: Budget) -> list[Shape]:
     even_shape(layout, budget)  # raises where nothing fits
     found = set()
     widest = _widest(layout)
-    grids = [[layout.widths[k]] if k == widest else _grid(width) for k, width in enumerate(layout.widths)]
+    step = layout.steps_of_width[widest]
+    grids = [_grid(layout, k) if k != widest else [layout.widths[k]] for k in range(len(layout.widths))]
     for widths in itertools.product(*grids):
         before, after = widths[:widest], widths[widest + 1 :]
-        low, high = 0, layout.widths[widest]  # `low` fits, and what is above `high` does not
+        low, high = 0, layout.widths[widest] // step  # `low` steps fit, and more than `high` do not
         while low < high:
             middle = (low + high + 1) // 2
-            fits = budget.fits((*before, middle, *after), layout)
+            fits = budget.fits((*before, middle * step, *after), layout)
             low, high = (middle, high) if fits else (low, middle - 1)
         if low:
-            found.add((*before, low, *after))
+            found.add((*before, low * step, *after))
     shapes = np.array(sorted(found))
     contained = [bool(((shapes >= shape).all(1) & (shapes > shape).any(1)).any()) for shape in shapes]
     return [tuple(shape) for shape, inside in zip(shapes.tolist(), contained, strict=True) if not inside]
@@ -140,6 +147,7 @@ def prepare_base(
     validation: tuple[Images, Labels],
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    palettes: bool = False,
 ) -> Base:
     """Do once what all budgets share.
 
@@ -157,6 +165,8 @@ def prepare_base(
         Of the draw and of the distortions.
     progress : callable
         Called with batches done and in all.
+    palettes : bool
+        As in `Base`.
 
     Raises
     ------
@@ -168,9 +178,8 @@ def prepare_base(
     images, labels = images[drawn], labels[drawn]
     network = settle_normalization(network, images)
     scores = criterion.score_channels(network, images[:SCORED], labels[:SCORED])
-    return Base(
-        network, classes, scores, prepare_lessons(network, images, labels, VARIANTS, seed, progress), validation
-    )
+    lessons = prepare_lessons(network, images, labels, VARIANTS, seed, progress)
+    return Base(network, classes, scores, lessons, validation, palettes)
 
 
 def search(
@@ -209,7 +218,7 @@ def search(
     EdgemoeError
         If no expert fits; it tells what the smallest takes.
     """
-    layout = layout_of(base.network)
+    layout = layout_of(base.network, base.palettes)
     even = even_shape(layout, budget)
     shapes = sorted(candidates(layout, budget), key=lambda shape: (-_kept(base.scores, shape), shape))
     shapes = list(dict.fromkeys([even, *_spread(shapes, layout)[:MEASURED]]))
@@ -247,8 +256,10 @@ def _rank(trial: Trial) -> tuple[float, ...]:
     return (-trial.epochs, -(trial.accuracy or 0.0), trial.loss, *trial.shape)
 
 
-def _grid(width: int) -> list[int]:
-    return sorted({max(1, round(width * STEP**k)) for k in range(math.ceil(math.log(width, 1 / STEP)) + 1)})
+def _grid(layout: Layout, layer: int) -> list[int]:
+    whole = layout.widths[layer]
+    widths = [max(1, round(whole * STEP**k)) for k in range(math.ceil(math.log(whole, 1 / STEP)) + 1)]
+    return sorted({layout.nearest_width(layer, width) for width in widths})
 
 
 def _widest(layout: Layout) -> int:
