@@ -5,6 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__clang__)
+#define EM_UNROLL _Pragma("clang loop unroll_count(4)")
+#elif defined(__GNUC__)
+#define EM_UNROLL _Pragma("GCC unroll 4")
+#else
+#define EM_UNROLL
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
 #include <string.h>
@@ -16,21 +24,31 @@ static inline uint32_t em_four(const void *from) {
     return word;
 }
 
-/* Bytes 0 and 2 of a word as two halves, signed and not, and bytes 1 and 3: one instruction each. */
-#define EM_TURNED(word) ((word) >> 8 | (word) << 24)
-#define EM_EVEN(word) __sxtb16((int8x4_t)(word))
-#define EM_ODD(word) __sxtb16((int8x4_t)EM_TURNED(word))
-#define EM_EVEN_U(word) ((int16x2_t)__uxtb16((uint8x4_t)(word)))
-#define EM_ODD_U(word) ((int16x2_t)__uxtb16((uint8x4_t)EM_TURNED(word)))
+/* Bytes 1 and 3 of a word as two halves, signed and not. The intrinsics know no rotated operand: a second instruction. */
+static inline int16x2_t em_odd(uint32_t word) {
+    int16x2_t halves;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
+    return halves;
+}
+
+static inline int16x2_t em_odd_unsigned(uint32_t word) {
+    int16x2_t halves;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
+    return halves;
+}
+
+#define EM_EVEN(word) __sxtb16((int8x4_t)(word)) /* bytes 0 and 2 */
+#define EM_EVEN_UNSIGNED(word) ((int16x2_t)__uxtb16((uint8x4_t)(word)))
 
 /* weights . codes, of count each; |sum| < 2**31 for count <= 65,536. */
 static inline int32_t em_dot_bytes(const int8_t *weights, const uint8_t *codes, size_t count) {
     int32_t sum = 0;
     size_t i;
+    EM_UNROLL
     for (i = 0; i + 4 <= count; i += 4) {
         const uint32_t w = em_four(weights + i), c = em_four(codes + i);
-        sum = __smlad(EM_EVEN(w), EM_EVEN_U(c), sum);
-        sum = __smlad(EM_ODD(w), EM_ODD_U(c), sum);
+        sum = __smlad(EM_EVEN(w), EM_EVEN_UNSIGNED(c), sum);
+        sum = __smlad(em_odd(w), em_odd_unsigned(c), sum);
     }
     for (; i < count; i++) sum += weights[i] * codes[i];
     return sum;
@@ -46,16 +64,26 @@ static inline void em_order_sums(uint16_t *sums, size_t count) {
     }
 }
 
-/* weights . sums, of count each, a multiple of 4; sums below 2**15, ordered. */
-static inline int32_t em_dot_sums(const int8_t *weights, const uint16_t *sums, size_t count) {
-    int32_t sum = 0;
+/* Four rows of weights, each . sums, of count each, a multiple of 4; sums below 2**15, ordered. weights: the first row,
+ * the others stride codes apart; dots: four. */
+static inline void em_dot_sums(
+    const int8_t *weights, size_t stride, const uint16_t *sums, size_t count, int32_t *dots) {
+    int32_t a = 0, b = 0, c = 0, d = 0;
     size_t i;
+    EM_UNROLL
     for (i = 0; i < count; i += 4) {
-        const uint32_t w = em_four(weights + i);
-        sum = __smlad(EM_EVEN(w), (int16x2_t)em_four(sums + i), sum);
-        sum = __smlad(EM_ODD(w), (int16x2_t)em_four(sums + i + 2), sum);
+        const int16x2_t even = (int16x2_t)em_four(sums + i), odd = (int16x2_t)em_four(sums + i + 2);
+        const uint32_t first = em_four(weights + i), second = em_four(weights + stride + i);
+        const uint32_t third = em_four(weights + 2 * stride + i), fourth = em_four(weights + 3 * stride + i);
+        a = __smlad(em_odd(first), odd, __smlad(EM_EVEN(first), even, a));
+        b = __smlad(em_odd(second), odd, __smlad(EM_EVEN(second), even, b));
+        c = __smlad(em_odd(third), odd, __smlad(EM_EVEN(third), even, c));
+        d = __smlad(em_odd(fourth), odd, __smlad(EM_EVEN(fourth), even, d));
     }
-    return sum;
+    dots[0] = a;
+    dots[1] = b;
+    dots[2] = c;
+    dots[3] = d;
 }
 
 #else
@@ -63,6 +91,7 @@ static inline int32_t em_dot_sums(const int8_t *weights, const uint16_t *sums, s
 static inline int32_t em_dot_bytes(const int8_t *weights, const uint8_t *codes, size_t count) {
     int32_t sum = 0;
     size_t i;
+    EM_UNROLL
     for (i = 0; i < count; i++) sum += weights[i] * codes[i];
     return sum;
 }
@@ -72,11 +101,15 @@ static inline void em_order_sums(uint16_t *sums, size_t count) {
     (void)count;
 }
 
-static inline int32_t em_dot_sums(const int8_t *weights, const uint16_t *sums, size_t count) {
-    int32_t sum = 0;
-    size_t i;
-    for (i = 0; i < count; i++) sum += weights[i] * sums[i];
-    return sum;
+static inline void em_dot_sums(
+    const int8_t *weights, size_t stride, const uint16_t *sums, size_t count, int32_t *dots) {
+    size_t row, i;
+    for (row = 0; row < 4; row++, weights += stride) {
+        int32_t sum = 0;
+        EM_UNROLL
+        for (i = 0; i < count; i++) sum += weights[i] * sums[i];
+        dots[row] = sum;
+    }
 }
 
 #endif

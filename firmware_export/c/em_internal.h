@@ -30,7 +30,7 @@ typedef struct {
     uint16_t gate_scale;                   /* float16 */
     uint16_t local_scale[EM_ROWS];         /* float16; of 2 bits only the first */
     int8_t gate[EM_FEATURES];
-    int8_t local[EM_ROWS][EM_COLUMNS];
+    int8_t local[EM_ROWS < 4 ? 4 : EM_ROWS][EM_COLUMNS]; /* four rows are read at a time */
 } em_profile;
 
 struct em {
@@ -52,11 +52,14 @@ void em_pool(const uint8_t *features, uint16_t *sums);     /* EM_POOLED sums ove
 
 void em_project(const uint8_t *features, int8_t *out);     /* em_train.c: EM_GATE_INPUTS codes, of an em_sample */
 
-/* em_math.c: the same bits on every target. */
+/* em_math.c: the same bits on every target. em_powers: a softmax in integers. It replaces depths, logits counted down in
+ * steps of which 2**20 halve a probability, by 2**-(depth - the least depth) with 25 bits behind the point, and returns
+ * their sum and where the first of the least was; values: 0 < count < 128 of them, all within 2**31 of the least. */
 float em_exp(float x);
 float em_log(float x);
 float em_half_to_float(uint16_t half);
 uint16_t em_float_to_half(float value);
+uint32_t em_powers(int32_t *values, size_t count, size_t *shallowest);
 void em_softmax(const float *logits, float *probabilities, size_t count);
 
 /* em_profile.c */

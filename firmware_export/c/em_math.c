@@ -27,16 +27,39 @@ static float float_of(uint32_t bits) {
 /* The upper half of a product. */
 static uint32_t upper(uint32_t a, uint32_t b) { return (uint32_t)(((uint64_t)a * b) >> 32); }
 
-/* 2**f with 31 bits behind the point, for f in [0, 1) with 32. Of the polynomials 1 + f q(f) of degree 6 this one has
- * nearly the least largest relative error, 2**-28.2 as computed here; q's coefficients have 31 bits behind the point. */
-static uint32_t power_of_two(uint32_t f) {
-    uint32_t sum = 0x00071506u;
-    sum = 0x0028dacau + upper(sum, f);
-    sum = 0x013d0b92u + upper(sum, f);
-    sum = 0x071a2445u + upper(sum, f);
-    sum = 0x1ebfd579u + upper(sum, f);
-    sum = 0x58b90ad8u + upper(sum, f);
-    return 0x80000000u + upper(sum, f);
+/* 2**f with 31 bits behind the point, for f in [0, 1) with 32, right within 2**-29.6: 2**(n / 32) from a table, and for
+ * the rest the cubic 1 + r (a + r (b + r c)) whose largest relative error is least. */
+static inline uint32_t power_of_two(uint32_t f) {
+    static const uint32_t table[32] = {
+        0x80000000u, 0x82cd8699u, 0x85aac368u, 0x88980e81u, 0x8b95c1e4u, 0x8ea4398bu, 0x91c3d374u, 0x94f4efa9u,
+        0x9837f052u, 0x9b8d39bau, 0x9ef53261u, 0xa2704303u, 0xa5fed6aau, 0xa9a15ab5u, 0xad583eeau, 0xb123f582u,
+        0xb504f334u, 0xb8fbaf47u, 0xbd08a39fu, 0xc12c4ccau, 0xc5672a11u, 0xc9b9bd86u, 0xce248c15u, 0xd2a81d92u,
+        0xd744fccbu, 0xdbfbb798u, 0xe0ccdeecu, 0xe5b906e7u, 0xeac0c6e8u, 0xefe4b99cu, 0xf5257d15u, 0xfa83b2dbu,
+    };
+    const uint32_t rest = f << 5;
+    const uint32_t more = upper(rest, 0x058b90c7u + upper(rest, 0x000f5fb3u + upper(rest, 0x1cb7u)));
+    return table[f >> 27] + upper(table[f >> 27], more);
+}
+
+uint32_t em_powers(int32_t *values, size_t count, size_t *shallowest) {
+    int32_t least = values[0];
+    uint32_t sum = 0;
+    size_t i;
+    *shallowest = 0;
+    for (i = 1; i < count; i++) {
+        if (values[i] < least) {
+            least = values[i];
+            *shallowest = i;
+        }
+    }
+    for (i = 0; i < count; i++) {
+        const uint32_t depth = (uint32_t)values[i] - (uint32_t)least;
+        const uint32_t whole = (depth + 0xfffffu) >> 20; /* 2**-depth = 2**fraction / 2**whole */
+        const uint32_t power = whole > 25 ? 0 : power_of_two((0u - depth) << 12) >> (6 + whole);
+        values[i] = (int32_t)power;
+        sum += power;
+    }
+    return sum;
 }
 
 /* e**x within one unit in the last place; 0 where that is below the smallest normal number, the largest number where it

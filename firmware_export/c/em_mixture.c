@@ -10,8 +10,11 @@
 #define ACCEPTED 1u
 #define GAIN_KNOWN 2u
 #define CLOSED 0.02f       /* gate.py: a weight below it is 0, and the local expert need not run */
-#define RARE 4.0f          /* symbols.py: how far below the classes a taught symbol's base lies */
-#define FAR_BELOW 1000.0f  /* and that of others: e**-1000 is 0 */
+#define DEPTHS 1512775.4f  /* of a logit: 2**20 log2(e) */
+#define DEEP 536870912.0f  /* 2**29: the most that the local expert corrects a logit by, a factor of 2**512 */
+#define LOGIT_DEPTH ((uint32_t)(EM_LOGIT_STEP * DEPTHS * 256.0f + 0.5f)) /* of a step of the logits, times 2**8 */
+#define RARE ((int32_t)(4.0f * DEPTHS)) /* symbols.py: how far below the classes a taught symbol's base lies */
+#define FAR_BELOW (1 << 30)             /* and that of others, which no correction brings back: 2**-1024 is 0 */
 #define SWITCH 0.05f       /* session.py: probability that the next image is another person's */
 #define CAUTION 0.25f      /* the share of the threshold that a session asks for */
 #define EVIDENCE 4.0f      /* log-odds that one image may add to a session's memory */
@@ -65,7 +68,7 @@ void em_fold(em *moe) {
         const float middle = centre(weights, em_pooled_mean, EM_POOLED) * (1.0f / EM_POOLED_SCALE);
         moe->local_step[row] = scale * (1.0f / (EM_POOLED_SCALE * EM_QUARTER));
         moe->local_offset[row] = scale * ((float)weights[EM_POOLED] - middle);
-        if (!any(weights, EM_COLUMNS)) moe->local_step[row] = 0.0f; /* it corrects nothing: local_logits passes over it */
+        if (!any(weights, EM_COLUMNS)) moe->local_step[row] = 0.0f; /* it corrects nothing */
     }
 }
 
@@ -74,32 +77,28 @@ float em_log_odds(const em *moe, const uint8_t *features) {
 }
 
 void em_pool(const uint8_t *features, uint16_t *sums) {
-    size_t channel, quarter, row, column;
-    for (channel = 0; channel < EM_CHANNELS; channel++) {
-        for (quarter = 0; quarter < 4; quarter++) {
-            const uint8_t *corner = features;
-            unsigned sum = 0;
-            if (quarter & 1) corner += EM_MAP_COLUMNS / 2;
-            if (quarter & 2) corner += EM_MAP_ROWS / 2 * EM_MAP_COLUMNS;
-            for (row = 0; row < TALL; row++) {
-                for (column = 0; column < WIDE; column++) sum += corner[row * EM_MAP_COLUMNS + column];
+    size_t channel, row, column;
+    for (channel = 0; channel < EM_CHANNELS; channel++, sums += 4) {
+        unsigned top[2] = {0, 0}, bottom[2] = {0, 0}; /* left and right */
+        for (row = 0; row < EM_MAP_ROWS; row++, features += EM_MAP_COLUMNS) {
+            unsigned left = 0, right = 0;
+            EM_UNROLL
+            for (column = 0; column < WIDE; column++) {
+                left += features[column];
+                right += features[EM_MAP_COLUMNS / 2 + column];
             }
-            *sums++ = (uint16_t)sum;
+            if (row < TALL) top[0] += left, top[1] += right;
+            if (row >= EM_MAP_ROWS / 2) bottom[0] += left, bottom[1] += right;
         }
-        features += EM_MAP_ROWS * EM_MAP_COLUMNS;
+        sums[0] = (uint16_t)top[0];
+        sums[1] = (uint16_t)top[1];
+        sums[2] = (uint16_t)bottom[0];
+        sums[3] = (uint16_t)bottom[1];
     }
 }
 
-/* The first of the largest; values, codes: count > 0 of them. */
-static size_t largest(const float *values, size_t count) {
-    size_t best = 0, i;
-    for (i = 1; i < count; i++) {
-        if (values[i] > values[best]) best = i;
-    }
-    return best;
-}
-
-static size_t largest_code(const uint8_t *codes, size_t count) {
+/* The first of the largest codes. */
+static size_t largest(const uint8_t *codes, size_t count) {
     size_t best = 0, i;
     for (i = 1; i < count; i++) {
         if (codes[i] > codes[best]) best = i;
@@ -107,46 +106,66 @@ static size_t largest_code(const uint8_t *codes, size_t count) {
     return best;
 }
 
-/* Make of the global expert's logits the local expert's. together: the logarithm of the classes' exp(logit) added up;
- * logits: EM_CLASSES, then room for the spare symbols. */
-static void correct(const em *moe, float together, float *logits) {
+/* The local expert's correction of a logit, as depth. */
+static int32_t as_depth(float correction) {
+    const float depth = correction * -DEPTHS;
+    return (int32_t)(depth > DEEP ? DEEP : depth < -DEEP ? -DEEP : depth);
+}
+
+/* Make of the global expert's depths the local expert's. together: the depth of all classes' powers added up; depths:
+ * EM_CLASSES, then room for the spare symbols. */
+static void correct(const em *moe, int32_t together, int32_t *depths) {
     const size_t rows = EM_CLASSES + (size_t)moe->profile.spare;
     uint16_t sums[EM_POOLED];
-    size_t row;
+    int32_t dots[4];
+    size_t row, i;
     em_pool(moe->features, sums);
     em_order_sums(sums, EM_POOLED);
-    for (row = 0; row < rows; row++) {
-        const int8_t *weights = moe->profile.local[row];
-        if (row >= EM_CLASSES) logits[row] = together - (any(weights, EM_COLUMNS) ? RARE : FAR_BELOW);
-        if (moe->local_step[row] != 0.0f) {
-            logits[row] += moe->local_step[row] * (float)em_dot_sums(weights, sums, EM_POOLED) + moe->local_offset[row];
+    for (row = EM_CLASSES; row < rows; row++) {
+        depths[row] = any(moe->profile.local[row], EM_COLUMNS) ? together + RARE : FAR_BELOW;
+    }
+    for (row = 0; row < rows; row += 4) {
+        const size_t first = row + 4 <= rows || rows < 4 ? row : rows - 4; /* the last four may overlap those before */
+        em_dot_sums(moe->profile.local[first], EM_COLUMNS, sums, EM_POOLED, dots);
+        for (i = row; i < first + 4 && i < rows; i++) {
+            depths[i] += as_depth(moe->local_step[i] * (float)dots[i - first] + moe->local_offset[i]);
         }
     }
 }
 
-/* What the mixture makes of the network's codes, the local expert weighing gate in [0, 1]. */
+/* What the mixture makes of the network's codes, the local expert weighing gate in [0, 1].
+ *
+ * Logits are integers here, counted down from the largest: depths, of which 2**20 halve a probability. So cores without
+ * a floating-point unit answer nearly as quickly, and probabilities are right within 2**-20. */
 static void answer_with(const em *moe, float gate, em_answer *answer) {
     const size_t rows = EM_CLASSES + (size_t)moe->profile.spare;
-    const size_t top = largest_code(moe->logits, EM_CLASSES);
-    float of_global[EM_ROWS], mixed[EM_ROWS];
+    const size_t top = largest(moe->logits, EM_CLASSES);
+    int32_t of_global[EM_ROWS], of_local[EM_ROWS];
+    uint32_t global_sum, local_sum, global_share, local_share, most = 0;
     size_t row, best;
-    for (row = 0; row < EM_CLASSES; row++) { /* logits, less the largest: no probability changes */
-        mixed[row] = EM_LOGIT_STEP * (float)(moe->logits[row] - moe->logits[top]);
+    for (row = 0; row < EM_CLASSES; row++) {
+        const unsigned below = (unsigned)(moe->logits[top] - moe->logits[row]);
+        of_global[row] = of_local[row] = (int32_t)((uint64_t)below * LOGIT_DEPTH >> 8);
     }
-    em_softmax(mixed, of_global, EM_CLASSES);
+    global_sum = em_powers(of_global, EM_CLASSES, &best);
     answer->label = answer->global_label = answer->local_label = (uint16_t)top;
-    answer->confidence = of_global[top];
+    answer->confidence = 33554432.0f / (float)global_sum; /* 2**25 is 1 */
     answer->gate = gate;
     if (gate <= 0.0f) return;
-    correct(moe, -em_log(of_global[top]), mixed);
-    answer->local_label = (uint16_t)largest(mixed, rows);
-    em_softmax(mixed, mixed, rows);
-    for (row = 0; row < rows; row++) { /* to the global expert alone, spare symbols are impossible */
-        mixed[row] = (row < EM_CLASSES ? (1.0f - gate) * of_global[row] : 0.0f) + gate * mixed[row];
+    correct(moe, as_depth(em_log((float)global_sum * (1.0f / 33554432))), of_local);
+    local_sum = em_powers(of_local, rows, &best);
+    answer->local_label = (uint16_t)best;
+    global_share = (uint32_t)((1.0f - gate) * 72057594037927936.0f / (float)global_sum); /* 2**56, over 2**25 or more */
+    local_share = (uint32_t)(gate * 72057594037927936.0f / (float)local_sum);
+    for (row = 0; row < rows; row++) {
+        uint64_t mixed = (uint64_t)local_share * (uint32_t)of_local[row];
+        if (row < EM_CLASSES) mixed += (uint64_t)global_share * (uint32_t)of_global[row]; /* it knows no spare symbols */
+        if ((uint32_t)(mixed >> 32) > most) {
+            most = (uint32_t)(mixed >> 32);
+            answer->label = (uint16_t)row;
+        }
     }
-    best = largest(mixed, rows);
-    answer->label = (uint16_t)best;
-    answer->confidence = mixed[best];
+    answer->confidence = (float)most * (1.0f / 16777216);
 }
 
 /* The local expert's weight. */
