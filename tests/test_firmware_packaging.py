@@ -1,0 +1,424 @@
+"""What is written around the C files builds and runs, and keeps the rules of those who read it."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from firmware_tools import require, require_target
+
+from edgemoe import EdgemoeError
+from firmware_export.packaging import Cost, PackageFacts, write_packaging
+from firmware_export.targets import TARGETS
+from firmware_export.toolchain import compile_everywhere
+
+C_SOURCES = Path(sys.modules["firmware_export"].__path__[0]) / "c"
+
+# A library behind the real header that answers with the sum of the pixels: what is packed is not what is tested here.
+MODEL = """
+#ifndef EDGEMOE_MODEL_H
+#define EDGEMOE_MODEL_H
+#define EM_CLASSES 47
+#define EM_SPARE 0
+#define EM_POOLED 64
+#define EM_FEATURES 256
+#define EM_GATE_INPUTS 24
+#define EM_ARENA_PREDICT 1000
+#define EM_ARENA_TRAIN 5000
+#define EM_SAMPLES_MOST 300
+#endif
+"""
+SOURCES = {
+    "em_answers.c": """
+#include "em_sum.h"
+struct em { uint8_t offset; };
+em_status em_init(em **moe, void *arena, size_t bytes) {
+    if (bytes < EM_ARENA_PREDICT) return EM_ARENA;
+    *moe = (em *)arena;
+    (*moe)->offset = 0;
+    return EM_OK;
+}
+em_status em_load(em *moe, const uint8_t *profile, size_t bytes) {
+    if (bytes != 1) return EM_NO_PROFILE;
+    moe->offset = profile[0];
+    return EM_OK;
+}
+em_status em_predict(em *moe, const uint8_t *image, em_answer *answer) {
+    answer->label = (uint16_t)((em_sum(image) + moe->offset) % EM_CLASSES);
+    answer->confidence = 0.5f;
+    return EM_OK;
+}
+uint32_t em_character(const em *moe, uint16_t label) { return 65u + label + 0u * moe->offset; }
+""",
+    "em_sum.c": """
+#include "em_sum.h"
+uint32_t em_sum(const uint8_t *image) {
+    uint32_t sum = 0;
+    for (int k = 0; k < EM_PIXELS; k++) sum += image[k];
+    return sum;
+}
+""",
+    "em_sum.h": """
+#ifndef EM_SUM_H
+#define EM_SUM_H
+#include "edgemoe.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+uint32_t em_sum(const uint8_t *image);
+#ifdef __cplusplus
+}
+#endif
+#endif
+""",
+}
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+
+
+def expected(offset: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    return (IMAGES.reshape(5, -1).astype(np.int64).sum(1) + offset) % 47
+
+
+def package(folder: Path, target: str, **changed: object) -> Path:
+    """A package of the library above, for a target."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(C_SOURCES / "edgemoe.h", folder)
+    for name, text in {"edgemoe_model.h": MODEL, **SOURCES}.items():
+        (folder / name).write_text(text)
+    write_packaging(folder, dataclasses.replace(facts(target), **changed))
+    return folder
+
+
+def facts(target: str) -> PackageFacts:
+    return PackageFacts(
+        target=TARGETS[target],
+        expert="lenet5-balanced",
+        fingerprint="00ff" * 8,
+        version="0.1.0",
+        licence="Apache-2.0",
+        classes=47,
+        profile_bytes=1234,
+        slot_bytes=4096,
+        images=IMAGES,
+        labels=expected(9),
+        profile=b"\x09",
+        flash={"weights": 40_000, "code": 2_345},
+        costs=(Cost("recognize an image", 5_000, 321, 654_321), Cost("train", 60_000)),
+        measured_with="GCC 12.2 with -O2",
+    )
+
+
+def command(*arguments: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["host", "aarch64", "cortex-m3", "cortex-m4", "cortex-m55"])
+def test_the_cmake_project_builds_and_its_example_passes(name: str, tmp_path: Path) -> None:
+    require_target(name)
+    printed = built_and_tested(package(tmp_path / "package", name))
+    assert re.search(r"images 5\n\d+: wrong 0\n\d+: status 0\n\d+: PASS\n", printed), printed
+    assert "100% tests passed, 0 tests failed out of 1" in printed
+
+
+def built_and_tested(folder: Path) -> str:
+    """What `ctest` prints, after the commands that the package's README gives."""
+    for tool in ("cmake", "ctest", "make"):
+        require(tool)
+    (steps,) = re.findall(r"CMake\*\*: `(.*?)`", (folder / "README.md").read_text())
+    configure, build, test = (step.split() for step in steps.split(" && "))
+    command(*configure, cwd=folder)
+    command(*build, cwd=folder)
+    return subprocess.run([*test, "-V"], capture_output=True, text=True, cwd=folder, check=False).stdout
+
+
+def test_the_example_fails_when_an_answer_is_wrong(tmp_path: Path) -> None:
+    labels = expected(9)
+    labels[3] += 1
+    printed = built_and_tested(package(tmp_path / "package", "host", labels=labels))
+    assert re.search(r"images 5\n\d+: wrong 1\n\d+: status 0\n\d+: FAIL\n", printed), printed
+    assert "0% tests passed, 1 tests failed out of 1" in printed
+
+
+def test_the_example_does_without_a_profile(tmp_path: Path) -> None:
+    printed = built_and_tested(package(tmp_path / "package", "host", labels=expected(0), profile=b""))
+    assert "PASS" in printed
+
+
+def test_the_installed_library_is_found_by_another_project(tmp_path: Path) -> None:
+    require("cmake")
+    folder = package(tmp_path / "package", "host")
+    command("cmake", "-B", "build", cwd=folder)
+    command("cmake", "--build", "build", "--target", "edgemoe", cwd=folder)
+    command("cmake", "--install", "build", "--prefix", str(tmp_path / "installed"), cwd=folder)
+    installed = {str(path.relative_to(tmp_path / "installed")) for path in (tmp_path / "installed").rglob("*.[ah]")}
+    assert installed == {"include/edgemoe.h", "include/edgemoe_model.h", "lib/libedgemoe.a"}
+    user = tmp_path / "user"
+    user.mkdir()
+    (user / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(edgemoe REQUIRED)\n"
+        "add_executable(user main.c)\ntarget_link_libraries(user edgemoe::edgemoe)\n"
+    )
+    (user / "main.c").write_text(
+        "#include <edgemoe.h>\nint main(void) { return em_init(0, 0, 0) == EM_ARENA ? 0 : 1; }\n"
+    )
+    command("cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={tmp_path / 'installed'}", cwd=user)
+    command("cmake", "--build", "build", cwd=user)
+    command(str(user / "build" / "user"))
+
+
+# arduino-lint's rules for library.properties at the level "strict", and the library specification's for the layout.
+CATEGORIES = {
+    *("Display", "Communication", "Signal Input/Output", "Sensors", "Device Control", "Timing", "Data Storage"),
+    *("Data Processing", "Other"),
+}
+SEMVER = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+
+
+def test_the_arduino_archive_keeps_the_library_specification(tmp_path: Path) -> None:
+    folder = package(tmp_path / "package", "cortex-m4")
+    with zipfile.ZipFile(folder / "edgemoe-arduino.zip") as archive:
+        names = archive.namelist()
+        text = archive.read("edgemoe/library.properties").decode()
+        assert archive.read("edgemoe/src/em_sum.c") == (folder / "em_sum.c").read_bytes()
+    assert {name.split("/")[0] for name in names} == {"edgemoe"}  # one folder, its name letters, digits, _ . -
+    top = {name.split("/")[1] for name in names}
+    assert top == {"library.properties", "README.md", "src", "examples"}  # no source at the top: the recursive layout
+    sources = {name.removeprefix("edgemoe/src/") for name in names if name.startswith("edgemoe/src/")}
+    assert sources == {"edgemoe.h", "edgemoe_model.h", *SOURCES}
+    assert {"edgemoe/examples/Recognize/Recognize.ino", "edgemoe/examples/Recognize/vectors.h"} <= set(names)
+    properties = dict(line.split("=", 1) for line in text.splitlines())
+    assert len(properties) == len(text.splitlines())
+    required = {"name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures"}
+    assert required <= set(properties) <= required | {"includes"}
+    assert all(properties.values())
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,15}", properties["name"])
+    assert not re.search("arduino|library", properties["name"], re.IGNORECASE)
+    assert not re.search("arduino", properties["maintainer"], re.IGNORECASE)
+    assert re.fullmatch(SEMVER, properties["version"])
+    assert properties["category"] in CATEGORIES
+    assert re.fullmatch(r"https://[a-z.]+/\S+", properties["url"])
+    assert not properties["paragraph"].startswith(properties["sentence"])  # it is put before the paragraph
+    assert properties["includes"] in sources
+
+
+def test_the_same_package_gives_the_same_archive(tmp_path: Path) -> None:
+    first, second = (package(tmp_path / name, "cortex-m4") / "edgemoe-arduino.zip" for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+# As much of Arduino.h as the sketch uses: the serial line reads from standard input and writes to standard output.
+ARDUINO = """
+#include <cstdint>
+#include <cstdio>
+#define HEX 16
+struct Line {
+    void begin(unsigned long) {}
+    void print(char c) { std::printf("%c", c); }
+    void print(const char *text) { std::printf("%s", text); }
+    void print(uint32_t number, int) { std::printf("%X", (unsigned)number); }
+    void println(const char *text) { std::printf("%s\\n", text); }
+    void println(float number) { std::printf("%.2f\\n", (double)number); }
+    size_t readBytes(char *bytes, size_t count) { return std::fread(bytes, 1, count, stdin); }
+};
+static Line Serial;
+void setup();
+void loop();
+"""
+
+
+def test_the_sketch_compiles_as_cpp_checks_itself_and_recognizes(tmp_path: Path) -> None:
+    require("g++")
+    folder = package(tmp_path / "package", "cortex-m4")
+    with zipfile.ZipFile(folder / "edgemoe-arduino.zip") as archive:
+        archive.extractall(tmp_path)
+    library = tmp_path / "edgemoe"
+    (tmp_path / "Arduino.h").write_text(ARDUINO)
+    (tmp_path / "main.cpp").write_text(
+        "#include <Arduino.h>\nvoid setup(); void loop();\nint main() { setup(); loop(); loop(); }\n"
+    )
+    objects = []
+    for source in sorted((library / "src").glob("*.c")):  # as C, as Arduino does
+        objects.append(tmp_path / f"{source.name}.o")
+        command("gcc", "-std=gnu11", "-c", str(source), "-o", str(objects[-1]), f"-I{library / 'src'}")
+    sketch = ["-x", "c++", "-include", "Arduino.h", str(library / "examples" / "Recognize" / "Recognize.ino")]
+    warnings = ["-std=gnu++14", "-Wall", "-Wextra", "-Werror"]
+    includes = [f"-I{tmp_path}", f"-I{library / 'src'}"]
+    command("g++", *warnings, *includes, "-c", *sketch, "-o", str(tmp_path / "sketch.o"))
+    command("g++", *warnings, *includes, "-c", str(tmp_path / "main.cpp"), "-o", str(tmp_path / "main.o"))
+    program = str(tmp_path / "program")
+    command("g++", str(tmp_path / "sketch.o"), str(tmp_path / "main.o"), *map(str, objects), "-o", program)
+    sent = IMAGES[:2].tobytes()
+    done = subprocess.run([program], input=sent, capture_output=True, check=True)
+    assert done.stdout.decode() == "PASS\n" + "".join(f"{chr(65 + label)} 0.50\n" for label in expected(9)[:2])
+
+
+# The part of library.json's schema (PlatformIO Core, assets/schema/library.json) that the file uses, with its rules in
+# words as patterns.
+LIBRARY_JSON = {
+    "type": "object",
+    "required": ["name", "version", "description", "keywords"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {"type": "string", "maxLength": 50, "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
+        "version": {"type": "string", "maxLength": 20, "pattern": f"^{SEMVER}$"},
+        "description": {"type": "string", "maxLength": 255},
+        "keywords": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,253}[a-z0-9])?$"}},
+        "license": {"type": "string"},
+        "frameworks": {"const": "*"},
+        "platforms": {"const": "*"},
+        "headers": {"type": "string"},
+        "examples": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "name": {"type": "string"},
+                    "base": {"type": "string"},
+                    "files": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        },
+        "build": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "srcDir": {"type": "string"},
+                "includeDir": {"type": "string"},
+                "srcFilter": {"type": "array", "items": {"type": "string", "pattern": r"^[+-]<[^<>]+>$"}},
+                "flags": {"type": "array", "items": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def test_the_platformio_manifest_keeps_its_schema_and_names_what_is_there(tmp_path: Path) -> None:
+    folder = package(tmp_path / "package", "cortex-m4")
+    manifest = json.loads((folder / "library.json").read_text())
+    jsonschema.validate(manifest, LIBRARY_JSON)
+    assert (folder / manifest["headers"]).is_file()
+    for example in manifest["examples"]:
+        assert all((folder / example["base"] / file).is_file() for file in example["files"])
+    chosen: set[str] = set()
+    for rule in manifest["build"]["srcFilter"]:
+        found = {str(path.relative_to(folder)) for path in folder.glob(rule[2:-1] if rule[2:-1] != "*" else "**/*")}
+        chosen = chosen | found if rule[0] == "+" else chosen - found
+    assert chosen == {"em_answers.c", "em_sum.c"}  # not the board's, not the example's
+
+
+# The part of Zephyr's schema for module.yml (scripts/zephyr_module.py) that the file uses.
+MODULE_YML = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "name": {"type": "string"},
+        "build": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"cmake": {"type": "string"}, "kconfig": {"type": "string"}},
+        },
+    },
+}
+
+# What of Zephyr's CMake functions the module uses, on plain CMake.
+ZEPHYR = """
+cmake_minimum_required(VERSION 3.16)
+project(zephyr_in_small C)
+function(zephyr_include_directories)
+  include_directories(${ARGV})
+  set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY INCLUDE_DIRECTORIES ${ARGV})
+endfunction()
+macro(zephyr_library_named name)
+  set(ZEPHYR_CURRENT_LIBRARY ${name})
+  add_library(${name} STATIC "")
+endmacro()
+function(zephyr_library_sources)
+  target_sources(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGV})
+endfunction()
+function(zephyr_library_compile_options)
+  target_compile_options(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGV})
+endfunction()
+add_subdirectory(${MODULE}/zephyr module)
+if(CONFIG_EDGEMOE)
+  add_executable(application ${MODULE}/example/main.c)
+  target_link_libraries(application edgemoe)
+endif()
+"""
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_zephyr_module_keeps_its_schema_and_builds_where_it_is_chosen(chosen: bool, tmp_path: Path) -> None:
+    require("cmake")
+    folder = package(tmp_path / "package", "cortex-m4")
+    module = yaml.safe_load((folder / "zephyr" / "module.yml").read_text())
+    jsonschema.validate(module, MODULE_YML)
+    assert (folder / module["build"]["cmake"] / "CMakeLists.txt").is_file()
+    assert "\nconfig EDGEMOE\n\tbool " in "\n" + (folder / module["build"]["kconfig"]).read_text()
+    application = tmp_path / "application"
+    application.mkdir()
+    (application / "CMakeLists.txt").write_text(ZEPHYR)
+    options = [f"-DMODULE={folder}", f"-DCONFIG_EDGEMOE={'y' if chosen else ''}"]
+    command("cmake", "-B", "build", *options, cwd=application)
+    command("cmake", "--build", "build", cwd=application)
+    program = application / "build" / "application"
+    assert program.is_file() == chosen
+    assert not chosen or command(str(program)).endswith("PASS\n")
+
+
+def test_the_readme_tells_the_figures_and_every_error_of_the_header(tmp_path: Path) -> None:
+    text = (package(tmp_path / "package", "cortex-m4") / "README.md").read_text()
+    assert not re.search(r"@\{|None", text)
+    assert "| weights | 40,000 |" in text
+    assert "| **together** | **42,345** |" in text
+    assert "| recognize an image | 5,000 | 321 | 654,321 |" in text
+    assert "| train | 60,000 | not measured | not measured |" in text
+    assert "a nRF52840" in text
+    assert "at most 1,234 bytes, in a slot of 4,096 bytes" in text
+    # Oracle: the compiler's own numbers of the header's names.
+    listed = re.findall(r"\| `(EM_\w+)` \| (\d+) \| (.+) \|", text)
+    assert {"EM_OK", "EM_CHECKSUM", "EM_FLASH"} <= {name for name, _, _ in listed}
+    program = tmp_path / "names.c"
+    checks = "".join(f'_Static_assert({name} == {value}, "{name}");\n' for name, value, _ in listed)
+    program.write_text(f'#include "edgemoe.h"\n{checks}int f(em_status s) {{ switch (s) {{\n')
+    cases = "".join(f"case {name}: return {value};\n" for name, value, _ in listed)
+    with program.open("a") as file:  # -Wswitch-enum warns of a name that the table lacks
+        file.write(cases + "} return -1; }\n")
+    command(require("gcc"), "-Werror", "-Wswitch-enum", "-fsyntax-only", f"-I{tmp_path / 'package'}", str(program))
+
+
+def test_a_package_for_a_host_says_nothing_of_boards(tmp_path: Path) -> None:
+    folder = package(tmp_path / "package", "host", flash={}, costs=(Cost("recognize an image", 5_000),))
+    assert not (folder / "board").exists()
+    assert not (folder / "toolchain.cmake").exists()
+    assert "QEMU's `mps" not in (folder / "README.md").read_text()
+
+
+def test_what_is_written_compiles_everywhere_with_the_library(tmp_path: Path) -> None:
+    for tool in ("gcc", "clang", "arm-none-eabi-gcc"):
+        require(tool)
+    folder = package(tmp_path / "package", "cortex-m4")
+    compile_everywhere([*folder.glob("em_*.c"), folder / "example" / "main.c"], [folder])
+
+
+def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    with pytest.raises(EdgemoeError, match=r"test vectors: 5 images, but labels \(4,\)"):
+        package(folder, "host", labels=expected(9)[:4])
+    with pytest.raises(EdgemoeError, match="test vectors: images of 784 bytes each, not float32"):
+        package(folder, "host", images=IMAGES.astype(np.float32))
+    (folder / "edgemoe_model.h").unlink()
+    with pytest.raises(EdgemoeError, match=r"edgemoe_model\.h: cannot be read"):
+        write_packaging(folder, facts("host"))
+    with pytest.raises(EdgemoeError, match=r"empty: holds no em_\*\.c"):
+        write_packaging(tmp_path / "empty", facts("host"))
