@@ -230,7 +230,7 @@ struct Line {
     void println(float number) { std::printf("%.2f\\n", (double)number); }
     size_t readBytes(char *bytes, size_t count) { return std::fread(bytes, 1, count, stdin); }
 };
-static Line Serial;
+extern Line Serial;
 void setup();
 void loop();
 """
@@ -244,7 +244,7 @@ def test_the_sketch_compiles_as_cpp_checks_itself_and_recognizes(tmp_path: Path)
     library = tmp_path / "edgemoe"
     (tmp_path / "Arduino.h").write_text(ARDUINO)
     (tmp_path / "main.cpp").write_text(
-        "#include <Arduino.h>\nvoid setup(); void loop();\nint main() { setup(); loop(); loop(); }\n"
+        "#include <Arduino.h>\nLine Serial;\nvoid setup(); void loop();\nint main() { setup(); loop(); loop(); }\n"
     )
     objects = []
     for source in sorted((library / "src").glob("*.c")):  # as C, as Arduino does

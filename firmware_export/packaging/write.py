@@ -124,12 +124,11 @@ def _values(facts: PackageFacts, sources: list[str], header: str) -> dict[str, s
         ),
         "error_rows": _rows(_errors(header)),
         "budget": _budget(facts),
-        "check": "`ctest` runs it"
-        + (
-            f" on QEMU's `{target.board.machine}`, with the startup in `board/`. On your own board, link it with that "
-            "board's startup and linker script, and with a C library that prints somewhere."
+        "check": (
+            f"`ctest` runs it on QEMU's `{target.board.machine}`, with the startup in `board/`. On your own board, link it "
+            "with that\nboard's startup and linker script, and with a C library that prints somewhere."
             if target.board is not None
-            else "."
+            else "`ctest` runs it."
         ),
         "toolchain_option": " --toolchain toolchain.cmake" if cross else "",
         "cmake_sources": "\n".join(f"  {name}" for name in sources),
@@ -148,7 +147,7 @@ def _budget(facts: PackageFacts) -> str:
     if budget is None:
         return ""
     sizes = f"{budget.flash:,} bytes of flash and {budget.ram:,} bytes of RAM"
-    return f"For comparison: a {budget.part}, a common part with this core, has {sizes}.\n"
+    return f"For comparison: a {budget.part}, a common part with this core, has {sizes}.\n\n"
 
 
 def _cmake_board(facts: PackageFacts) -> str:
@@ -158,7 +157,9 @@ def _cmake_board(facts: PackageFacts) -> str:
         return "  target_link_options(edgemoe_example PRIVATE -static)" if facts.target.runner else ""
     lines = [
         "  # The board that QEMU emulates; for your own, put its startup and linker script here.",
-        f"  target_sources(edgemoe_example PRIVATE {' '.join(f'board/{name}' for name in BOARD_SOURCES)})",
+        "  target_sources(edgemoe_example PRIVATE",
+        *(f"    board/{name}" for name in BOARD_SOURCES),
+        "  )",
         "  target_include_directories(edgemoe_example PRIVATE board)",
         "  target_compile_definitions(edgemoe_example PRIVATE EM_BOARD=1",
         *(f"    {name}={value}" for name, value in board_defines(board).items()),
