@@ -24,7 +24,7 @@ from edgemoe.pruning import search as search_module  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
 
 SHAPE = (4, 6, 16)
-EPOCHS = ("--epochs", 1, "--plain", 1)
+EPOCHS = ("--epochs", 1, "--plain", 1, "--palette-epochs", 1)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,10 @@ def test_the_best_within_a_budget_is_searched_and_what_ships_keeps_to_it(
     trials = result["search"]["trials"]
     assert result["shape"] == result["search"]["shape"] == trials[0]["shape"]
     assert [trial["epochs"] for trial in trials] == [1, 1, *[0] * (len(trials) - 2)]
-    assert load_global_expert(result["bundle"]).metadata["pruning"]["schedule"] == "one-shot"
+    pruning = load_global_expert(result["bundle"]).metadata["pruning"]
+    assert pruning["schedule"] == "one-shot"
+    assert "output" in pruning["palettes"]["layers"]
+    assert {trial["shape"][2] % 2 for trial in trials} == {0}
 
 
 def test_several_budgets_make_a_family_from_one_base(
@@ -114,6 +117,8 @@ def test_a_plain_onnx_graph_is_pruned_and_retrained_too(
     assert result["parameters"] == deployed(result).total().parameters <= whole / 2
     assert call(folder, tmp_path / "other", "--shape", "3-4", "--json", expert="cnn.onnx") == 0
     result = json.loads(capsys.readouterr().out)
+    assert result["pruning"]["palettes"]["layers"] == ["o"]  # the other reads 3 x 49 features
+    assert deployed(result).total().bytes == result["cost"]["flash"]
     assert result["shape"] == [3, 4]
     assert result["parameters"] == 3 * 10 + 4 * (3 * 49 + 1) + 47 * 5
     assert "search" not in result

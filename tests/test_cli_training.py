@@ -13,14 +13,17 @@ from cli_runner import edgemoe
 pytest.importorskip("torch", reason="training needs torch: pip install 'edgemoe[train]'")
 
 from edgemoe import load_global_expert
+from edgemoe.accounting.graph import count_graph
+from edgemoe.accounting.onnx_reader import parse_onnx
 from edgemoe.cli import train_global
+from edgemoe.global_expert import build
 from edgemoe.global_expert.checkpoint import load_checkpoint
 from edgemoe.global_expert.layers import parameter_count
 from edgemoe.global_expert.lenet5 import lenet5
 from edgemoe.simulator import generic_samples
 
 SHAPE = ("--shape", "4-6-16", "--pruned", "3-4-12")
-EPOCHS = ("--epochs", 2, "--plain", 1)
+EPOCHS = ("--epochs", 2, "--plain", 1, "--palette-epochs", 1)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(data: Path, out: Path) -> list[object]:
-    epochs = ("--epochs", 2, "--plain", 0, "--prune-epochs", 2, "--prune-plain", 1)
+    epochs = ("--epochs", 2, "--plain", 0, "--prune-epochs", 2, "--prune-plain", 1, "--palette-epochs", 1)
     return ["train-global", "--data", data / "train.npz", *SHAPE, *epochs, "--out", out]
 
 
@@ -59,6 +62,7 @@ def test_a_run_leaves_a_bundle_that_personalizes_and_a_log_of_what_made_it(
     assert log["figures"] == expert.metadata["figures"]
     assert [entry["epoch"] for entry in log["training"]["log"]] == [1, 2]
     assert [entry["epoch"] for entry in log["pruning"]["log"]] == [1, 2, 3]
+    assert [entry["epoch"] for entry in log["pruning"]["palette_log"]] == [1]
     images, labels = generic_samples(6, 2)
     assert log["figures"]["test.npz"]["int8"] == pytest.approx((expert.predict(images) == labels).mean(), abs=1e-5)
     out = tmp_path / "me.moe"
@@ -89,6 +93,59 @@ def test_a_run_interrupted_after_its_first_epoch_ends_with_the_same_bundle(
     assert json.loads(out_)["bundle"] == str(out / "lenet5-balanced.bundle")
     assert "epoch 1 of 2" not in err
     assert "epoch 2 of 2" in err
+    name = "lenet5-balanced.bundle"
+    assert (out / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_dense_layers_have_palettes_and_the_record_says_how(trained: Path, tmp_path: Path) -> None:
+    bundle = load_global_expert(trained / "lenet5-balanced.bundle").bundle
+    palettes = bundle.metadata["pruning"]["palettes"]
+    assert palettes["bits"] == 4
+    assert palettes["layers"] == ["dense3", "output"]
+    assert (palettes["recipe"]["epochs"], palettes["recipe"]["plain"]) == (0, 1)
+    assert sorted(values_of(bundle.float32)) == ["dense3.weight", "output.weight"]
+    layers = {layer.name: layer.bytes for layer in count_graph(parse_onnx(bundle.int8)).layers}
+    assert layers["output"] == 47 * 12 // 2 + 16 + 4 * 47 + 14
+    total = count_graph(parse_onnx(bundle.int8)).total()
+    assert json.loads((trained / "log.json").read_text())["cost"]["flash"] == total.bytes
+
+
+def test_without_palette_epochs_weights_keep_8_bits(data: Path, trained: Path, tmp_path: Path) -> None:
+    options = ("--data", data / "train.npz", "--shape", "3-4-12", *EPOCHS, "--palette-epochs", 0)
+    assert edgemoe("prune", "--expert", trained / "unpruned.npz", *options, "--out", tmp_path / "run") == 0
+    bundle = load_global_expert(tmp_path / "run" / "lenet5.bundle").bundle
+    assert "palettes" not in bundle.metadata["pruning"]
+    assert values_of(bundle.float32) == []
+    layers = {layer.name: layer.bytes for layer in count_graph(parse_onnx(bundle.int8)).layers}
+    assert layers["output"] == 47 * 12 + 47 * (4 + 4 + 4 + 1) + 5
+    assert json.loads((tmp_path / "run" / "log.json").read_text())["pruning"]["palette_log"] == []
+
+
+def values_of(graph: bytes) -> list[str]:
+    """The weights of a float graph that have at most 16 values."""
+    weights = parse_onnx(graph).initializers.items()
+    return [name for name, tensor in weights if name.endswith("weight") and len(np.unique(tensor.values)) <= 16]
+
+
+@pytest.mark.parametrize("when", ["while", "after"])
+def test_a_run_killed_at_its_palettes_does_not_repeat_what_came_before(
+    when: str,
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def killed(*arguments: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "save_checkpoint" if when == "while" else "bundle_expert", killed)
+        assert edgemoe(*call(data, out), "--test", data / "test.npz") == 130
+    left = {"log.json", "unpruned.npz", "pruned.npz"} | ({"palettes.npz"} if when == "after" else set())
+    assert {path.name for path in out.iterdir()} == left
+    capsys.readouterr()
+    assert edgemoe(*call(data, out), "--test", data / "test.npz") == 0
+    err = capsys.readouterr().err
+    assert "retraining: epoch" not in err
+    assert ("training with palettes: epoch 1 of 1" in err) == (when == "while")
     name = "lenet5-balanced.bundle"
     assert (out / name).read_bytes() == (trained / name).read_bytes()
 

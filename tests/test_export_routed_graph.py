@@ -150,3 +150,24 @@ def test_the_file_is_what_the_function_returns(moe: Personalizer, tmp_path: Path
 def test_a_mixture_that_learnt_nothing_yet_is_refused(ge: GlobalExpert) -> None:
     with pytest.raises(EdgemoeError, match="not fitted"):
         routed_graph(Personalizer(ge))
+
+
+def test_a_global_expert_with_palettes_is_inside_unchanged_too(
+    ge: GlobalExpert, images: Images, writer: tuple[Images, npt.NDArray[np.str_]]
+) -> None:
+    pytest.importorskip("torch")
+    from edgemoe.benchmark.network import float_network
+    from edgemoe.global_expert.export import quantize, to_onnx
+    from edgemoe.pruning.unification import even_dense_layers, unify
+
+    network = float_network(ge)
+    shared = to_onnx(unify(network, 4, layers=even_dense_layers(network))[0])
+    packed = GlobalExpert(replace(ge.bundle, float32=shared, int8=quantize(shared, images)))
+    before = onnx.load_from_string(packed.graph)
+    assert {"BitShift", "Gather"} <= {node.op_type for node in before.graph.node}
+    moe = Personalizer(packed).fit(*writer)
+    content, expected = routed_graph(moe), moe.explain(images)
+    assert list(onnx.load_from_string(content).graph.node[: len(before.graph.node)]) == list(before.graph.node)
+    probabilities, gate = run(content, images)
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(gate, expected.gate, atol=1e-5)

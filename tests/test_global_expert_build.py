@@ -7,6 +7,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from edgemoe import EdgemoeError, Personalizer, load_global_expert  # noqa: E402
+from edgemoe.accounting.graph import count_graph  # noqa: E402
+from edgemoe.accounting.onnx_reader import parse_onnx  # noqa: E402
 from edgemoe.classes import CLASS_SETS  # noqa: E402
 from edgemoe.device.global_expert import GlobalExpert  # noqa: E402
 from edgemoe.global_expert.build import (  # noqa: E402
@@ -15,10 +17,11 @@ from edgemoe.global_expert.build import (  # noqa: E402
     hold_out,
     prune_expert,
     read_samples,
+    share_weights,
     train_expert,
 )
 from edgemoe.global_expert.checkpoint import load_checkpoint  # noqa: E402
-from edgemoe.global_expert.layers import parameter_count  # noqa: E402
+from edgemoe.global_expert.layers import parameter_count, weighted_layers  # noqa: E402
 from edgemoe.global_expert.lenet5 import widths  # noqa: E402
 from edgemoe.global_expert.lessons import prepare_lessons  # noqa: E402
 from edgemoe.global_expert.train import (  # noqa: E402
@@ -133,6 +136,64 @@ def test_the_same_network_and_samples_give_the_same_bundle(built, sets):
     record = {"pruning": {"criterion": "taylor"}}
     bundle_expert(pruned, "tiny", CLASSES, *sets[:2], [sets[2], sets[1]], record, folder / "again.bundle")
     assert (folder / "again.bundle").read_bytes() == (folder / "tiny.bundle").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def shared(built, sets):
+    """The pruned network with palettes, what made it, and the log of its training."""
+    folder, pruned, _ = built
+    train, validation, _ = sets
+    lessons = prepare_lessons(pruned, train.images, train.labels, variants=0)
+    call = (pruned, CLASSES, train, validation, Recipe(0, 2, batch=32), lessons, folder / "palettes.npz", quiet)
+    before = {name: value.clone() for name, value in pruned.state_dict().items()}
+    model, log = share_weights(*call)
+    assert all(torch.equal(value, before[name]) for name, value in pruned.state_dict().items())
+    return model, call, log
+
+
+def test_with_palettes_dense_layers_have_16_values_and_still_read(shared, sets):
+    model, (pruned, *_), log = shared
+    values = {name: len(layer.weight.unique()) for name, layer in weighted_layers(model).items()}
+    assert max(values["dense3"], values["output"]) <= 16
+    assert min(values["conv1"], values["conv2"]) > 50
+    assert [entry["epoch"] for entry in log] == [1, 2]
+    assert log[-1]["validation"] == pytest.approx(accuracy(model, sets[1].images, sets[1].labels), abs=1e-5)
+    before = accuracy(settle_normalization(pruned, sets[0].images), sets[0].images, sets[0].labels)
+    assert accuracy(model, sets[0].images, sets[0].labels) > before - 0.05
+
+
+def test_a_bundle_with_palettes_holds_the_trained_values_in_half_the_bytes(shared, built, sets):
+    folder, _, _ = built
+    model = shared[0]
+    bundle_expert(model, "tiny", CLASSES, *sets[:2], [sets[2]], {}, folder / "palettes.bundle")
+    plain, packed = (load_global_expert(folder / f"{name}.bundle").bundle for name in ("tiny", "palettes"))
+    costs = [{c.name: c for c in count_graph(parse_onnx(b.int8)).layers} for b in (plain, packed)]
+    weights = 10 * 100
+    assert costs[0]["dense3"].bytes - costs[1]["dense3"].bytes == weights // 2 - 16 + 9 * 10 - 9
+    assert costs[0]["dense3"].parameters == costs[1]["dense3"].parameters
+    assert costs[0]["conv2"] == costs[1]["conv2"]
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(sets[2].images)[:, None] / 255).numpy()
+    for form, tolerance in (("float32", 1e-4), ("int8", 0.2 * expected.std())):
+        logits = load_global_expert(folder / "palettes.bundle", form).taps(sets[2].images).logits
+        np.testing.assert_allclose(logits, expected, atol=tolerance)
+
+
+def test_palettes_that_were_trained_are_only_loaded(shared):
+    model, (*call, _), log = shared
+
+    def never(event):
+        raise AssertionError("it trains")
+
+    again, kept = share_weights(*call, never)
+    assert kept == log
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_palettes_of_another_recipe_are_refused(shared):
+    _, (pruned, classes, train, validation, _, lessons, state, _), _ = shared
+    with pytest.raises(EdgemoeError, match=r"palettes\.npz: of another network or recipe"):
+        share_weights(pruned, classes, train, validation, Recipe(0, 3), lessons, state, quiet)
 
 
 def test_a_device_personalizes_what_was_built(built, sets):

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert import checkpoint as module  # noqa: E402
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
-from edgemoe.global_expert.lenet5 import lenet5  # noqa: E402
+from edgemoe.global_expert.lenet5 import fold_normalization, lenet5  # noqa: E402
 from edgemoe.global_expert.train import build_network  # noqa: E402
 
 
@@ -45,6 +45,16 @@ def test_the_network_is_rebuilt_from_it(made, path):
     model = build_network(load_checkpoint(path)).eval()
     assert all(torch.equal(value, made.tensors[f"model.{name}"]) for name, value in model.state_dict().items())
     assert model(torch.zeros(1, 1, 28, 28)).shape == (1, 5)
+
+
+def test_a_network_with_its_normalization_folded_in_is_rebuilt_too(made, tmp_path):
+    folded = fold_normalization(build_network(made))
+    tensors = {f"model.{name}": value for name, value in folded.state_dict().items()}
+    save_checkpoint(tmp_path / "folded.npz", Checkpoint([2, 3, 4], made.classes, 1, tensors))
+    model = build_network(load_checkpoint(tmp_path / "folded.npz"))
+    assert list(model.state_dict()) == list(folded.state_dict())
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(model.eval()(images), folded(images))
 
 
 def test_tensors_that_do_not_fit_the_shape_are_refused(made):

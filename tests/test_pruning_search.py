@@ -1,6 +1,7 @@
 """The search finds, of the shapes that fill a budget, one that learns best, and says what it tried."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,28 @@ def test_candidates_fill_the_budget_and_none_contains_another(text):
         assert wider[:, 2].max() == shape[2]  # by brute force: the layer with most of the weights is as wide as fits
     for a, b in itertools.permutations(found, 2):
         assert any(x > y for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("text", ["flash=2500", "flash=1200,ram=4500", "file=5KB"])
+def test_with_palettes_candidates_have_the_even_widths_that_allow_them_and_fill_the_budget(text):
+    whole, budget = (4, 6, 40, 7), parse_budget(text)
+    layout = layout_of(lenet5(whole, 10), palettes=True)
+    even = [shape for shape in all_shapes(whole) if not any(width % 2 for width in shape[1:])]
+    fitting = np.array([shape for shape in even if budget.fits(shape, layout)])
+    found = candidates(layout, budget)
+    assert len(found) > 1
+    assert {shape[0] % 2 for shape in found} == {0, 1}  # the first convolution is in front of no dense layer
+    for shape in found:
+        assert shape in {tuple(row) for row in fitting.tolist()}
+        wider = fitting[(fitting >= shape).all(1)]
+        assert wider[:, 2].max() == shape[2]
+    assert even_shape(layout, budget) in {tuple(row) for row in fitting.tolist()}
+
+
+def test_a_budget_in_bytes_gives_wider_layers_with_palettes():
+    budget, model = parse_budget("flash=20KB"), lenet5((20, 50, 500, 128), 47)
+    plain, packed = (even_shape(layout_of(model, palettes), budget) for palettes in (False, True))
+    assert all(b > a for a, b in zip(plain, packed, strict=True))
 
 
 def test_a_budget_above_the_network_leaves_it_whole():
@@ -146,6 +169,16 @@ def test_survivors_are_halved_and_retrained_twice_as_long(base, found):
     done, totals = zip(*events, strict=True)
     assert done == tuple(range(1, len(trials) + 4 * 2 + 2 * 4 + 1))
     assert set(totals) == {done[-1]}
+
+
+def test_with_palettes_shapes_are_tried_at_what_they_will_cost(base, monkeypatch):
+    for name, value in (("MEASURED", 3), ("SURVIVORS", 2), ("EPOCHS", 1)):
+        monkeypatch.setattr(module, name, value)
+    trials = search(replace(base, palettes=True), parse_budget("flash=1.5KB"))
+    layout = layout_of(base.network, palettes=True)
+    assert all(trial.cost == layout.cost(trial.shape) for trial in trials)
+    assert max(trial.cost.flash for trial in trials) > 1350
+    assert max(layout_of(base.network).cost(trial.shape).flash for trial in trials) > 1500
 
 
 def test_the_best_learnt_something(found):
