@@ -6,13 +6,18 @@ that tests choose them. The model's data are written here as `edgemoe_model.h` a
 
 import ctypes
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from edgemoe import MixtureOfExperts
+from edgemoe.device.acceptance import Verdict
+from edgemoe.device.gate import Gate
+from edgemoe.device.local_expert import LocalExpert
+from edgemoe.device.profile import Profile
+from edgemoe.device.quantized import QuantizedMatrix
 from edgemoe.device.retention import Taps
-from edgemoe.device.standardize import Standardizer
 from firmware_export.network import read_network
 from firmware_export.targets import TARGETS
 from firmware_export.toolchain import WARNINGS, build
@@ -30,6 +35,8 @@ void em_network(const uint8_t *image, uint8_t *features, uint8_t *logits, void *
     memcpy(features, image, EM_FEATURES);
     memcpy(logits, image + EM_FEATURES, EM_CLASSES);
 }
+size_t test_profile_most(void) { return EM_PROFILE_MOST; }
+size_t test_slot_bytes(void) { return EM_SLOT_BYTES; }
 void em_project(const uint8_t *features, int8_t *out) {
     size_t i;
     for (i = 0; i < EM_GATE_INPUTS; i++) out[i] = (int8_t)(features[i] - 128);
@@ -45,6 +52,17 @@ class Status(enum.IntEnum):
 
 
 @dataclass(frozen=True)
+class Scale:
+    """The constants of a `Standardizer`."""
+
+    feature_map: tuple[int, int, int]
+    feature_mean: np.ndarray
+    pooled_mean: np.ndarray
+    feature_scale: float
+    pooled_scale: float
+
+
+@dataclass(frozen=True)
 class Expert:
     """What the C library knows of a global expert, the network apart.
 
@@ -53,7 +71,7 @@ class Expert:
     classes : str
     fingerprint : bytes
         At least 16.
-    standardizer : Standardizer
+    standardizer : Scale or Standardizer
     feature_step, logit_step : float
     logit_zero : int
     spare : int
@@ -62,7 +80,7 @@ class Expert:
 
     classes: str
     fingerprint: bytes
-    standardizer: Standardizer
+    standardizer: Scale
     feature_step: float
     logit_step: float
     logit_zero: int
@@ -83,8 +101,8 @@ class Expert:
         rng = np.random.default_rng(seed)
         features, pooled = int(np.prod(feature_map)), 4 * feature_map[0]
         mean = rng.uniform(0.1, 2, features).astype(np.float32)
-        scale = Standardizer(feature_map, mean, rng.uniform(0.1, 2, pooled).astype(np.float32), 0.7, 0.4)
-        return cls(classes, rng.bytes(16), scale, 0.0125, 0.07, 120, spare)
+        scale = Scale(feature_map, mean, rng.uniform(0.1, 2, pooled).astype(np.float32), 0.7, 0.4)
+        return cls(classes, rng.bytes(32), scale, 0.0125, 0.07, 120, spare)
 
     @property
     def features(self):
@@ -106,6 +124,36 @@ class Expert:
         """The codes ``(n, F + C)`` of values."""
         logits = np.rint(taps.logits / np.float32(self.logit_step)) + self.logit_zero
         return np.concatenate([np.rint(taps.features / np.float32(self.feature_step)), logits], axis=1).astype(np.uint8)
+
+    # What a `GlobalExpert` has that a `MixtureOfExperts` asks for.
+    name = "small"
+
+    def label(self, scores):
+        return np.array(list(self.classes))[scores.argmax(axis=1)]
+
+    def twin(self, profile):
+        """The mixture in Python."""
+        return MixtureOfExperts(self, profile)
+
+    def random_codes(self, rng, n):
+        """Codes ``(n, F + C)`` of features and logits."""
+        return rng.integers(0, 256, (n, self.features + len(self.classes))).astype(np.uint8)
+
+    def random_profile(self, rng, local_bits=2, gate_bits=3, symbols="", zeros=0.5, **changes):
+        """A profile whose gate opens for about every second image of random codes."""
+
+        def matrix(rows, columns, bits, scale):
+            top = 2 ** (bits - 1) - 1
+            codes = rng.integers(-top, top + 1, (rows, columns)) * (rng.random((rows, columns)) >= zeros)
+            scales = rng.uniform(0.5, 1.5, 1 if bits == 2 else rows) * scale / top
+            return QuantizedMatrix(codes.astype(np.int8), scales.astype(np.float16), bits)
+
+        local = LocalExpert(matrix(len(self.classes) + len(symbols), self.pooled + 1, local_bits, 0.8), len(symbols))
+        gate = Gate(matrix(1, self.features, gate_bits, 0.3), 0.0)
+        fields = {"verdict": Verdict(True, 0.5, -0.5, 0.25, 0.75, 9), "samples": 17, "budget": 0.125} | changes
+        profile = Profile(self.fingerprint[:16], local, gate, **fields, symbols=symbols)
+        odds = self.twin(profile)._folded().log_odds(self.taps(self.random_codes(rng, 50)))
+        return replace(profile, gate=replace(gate, bias=float(np.float32(-np.median(odds)))))
 
     def header(self):
         """`edgemoe_model.h`."""
@@ -183,7 +231,7 @@ class CMixture:
 
     def load(self, content):
         """`em_load`; the bytes lie in a buffer of exactly their size."""
-        buffer = (ctypes.c_uint8 * len(content)).from_buffer_copy(content) if content else ctypes.c_uint8()
+        buffer = (ctypes.c_uint8 * max(len(content), 1))(*content)
         return Status(self.library.em_load(self.moe, buffer, ctypes.c_size_t(len(content))))
 
     def save(self, capacity=1 << 16):
