@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 import yaml
+from firmware_mixture import Expert
 from firmware_tools import require, require_target
 
 from edgemoe import EdgemoeError
@@ -20,7 +20,7 @@ from firmware_export.packaging import Cost, PackageFacts, write_packaging
 from firmware_export.targets import TARGETS
 from firmware_export.toolchain import compile_everywhere
 
-C_SOURCES = Path(sys.modules["firmware_export"].__path__[0]) / "c"
+C_SOURCES = Path(__file__).resolve().parents[1] / "firmware_export" / "c"
 
 # A library behind the real header that answers with the sum of the pixels: what is packed is not what is tested here.
 MODEL = """
@@ -422,3 +422,25 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         write_packaging(folder, facts("host"))
     with pytest.raises(EdgemoeError, match=r"empty: holds no em_\*\.c"):
         write_packaging(tmp_path / "empty", facts("host"))
+
+
+FUSED = r"\tv?fn?m(?:add|sub|la|ls|a|s)\w*\b"  # of ARM, AArch64 and x86 assembly
+IDE_COMPILERS = {
+    "Arduino's C": ["arm-none-eabi-gcc", "-std=gnu11", *TARGETS["cortex-m4"].flags[:-1]],
+    "as C++": ["arm-none-eabi-gcc", "-x", "c++", "-std=c++17", *TARGETS["cortex-m4"].flags[:-1]],
+    "clang": ["clang", "-std=gnu11", "-mfma"],
+    "aarch64": ["aarch64-linux-gnu-gcc", "-std=gnu11"],
+}
+
+
+@pytest.mark.parametrize("compiler", IDE_COMPILERS)
+def test_no_multiplication_is_fused_where_nobody_passes_the_flag(compiler: str, tmp_path: Path) -> None:
+    compile_ = [require(IDE_COMPILERS[compiler][0]), *IDE_COMPILERS[compiler][1:], "-O2", "-S", "-o", "-"]
+    plain = tmp_path / "plain.c"
+    plain.write_text("float f(float a, float b, float c);\nfloat f(float a, float b, float c) { return a * b + c; }\n")
+    assert re.search(FUSED, command(*compile_, str(plain)))  # else nothing is shown below
+    sources = [source for source in Expert.small().write(tmp_path) if source.parent == C_SOURCES]
+    assert {"em_math.c", "em_mixture.c", "em_strokes.c"} <= {source.name for source in sources}
+    for source in sources:
+        assembly = command(*compile_, str(source), f"-I{tmp_path}", f"-I{C_SOURCES}")
+        assert not re.search(FUSED, assembly), source.name

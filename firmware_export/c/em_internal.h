@@ -2,6 +2,14 @@
 #ifndef EM_INTERNAL_H
 #define EM_INTERNAL_H
 
+/* The same bits on every target: no multiplication fused with an addition, also where nobody passes -ffp-contract=off
+ * (an IDE's project). GCC fuses in its GNU dialects and in C++, clang in all. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__) && (!defined(__STRICT_ANSI__) || defined(__cplusplus))
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #include "edgemoe.h"
 
 #define EM_COLUMNS (EM_POOLED + 1)         /* of the local expert's matrix; the last is the bias */

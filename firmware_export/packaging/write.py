@@ -13,6 +13,7 @@ from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded, write_atomic
 from firmware_export.emulator import runner
 from firmware_export.packaging.facts import PackageFacts
+from firmware_export.targets import Target
 from firmware_export.toolchain import BOARD_SOURCES, BOARDS, board_defines, board_link_flags
 
 __all__ = ["write_packaging"]
@@ -124,12 +125,7 @@ def _values(facts: PackageFacts, sources: list[str], header: str) -> dict[str, s
         ),
         "error_rows": _rows(_errors(header)),
         "budget": _budget(facts),
-        "check": (
-            f"`ctest` runs it on QEMU's `{target.board.machine}`, with the startup in `board/`. On your own board, link it "
-            "with that\nboard's startup and linker script, and with a C library that prints somewhere."
-            if target.board is not None
-            else "`ctest` runs it."
-        ),
+        "check": _check(target),
         "toolchain_option": " --toolchain toolchain.cmake" if cross else "",
         "cmake_sources": "\n".join(f"  {name}" for name in sources),
         "zephyr_sources": "\n".join(f"    ${{EDGEMOE_DIR}}/{name}" for name in sources),
@@ -148,6 +144,15 @@ def _budget(facts: PackageFacts) -> str:
         return ""
     sizes = f"{budget.flash:,} bytes of flash and {budget.ram:,} bytes of RAM"
     return f"For comparison: a {budget.part}, a common part with this core, has {sizes}.\n\n"
+
+
+def _check(target: Target) -> str:
+    if target.board is None:
+        return "`ctest` runs it."
+    return (
+        f"`ctest` runs it on QEMU's `{target.board.machine}`, with the startup in `board/`. On your own board, link it\n"
+        "with that board's startup and linker script, and with a C library that prints somewhere."
+    )
 
 
 def _cmake_board(facts: PackageFacts) -> str:
