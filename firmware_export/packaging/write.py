@@ -117,7 +117,7 @@ def _values(facts: PackageFacts, sources: list[str], header: str) -> dict[str, s
         "profile_bytes": f"{facts.profile_bytes:,}",
         "slot_bytes": f"{facts.slot_bytes:,}",
         "wear_years": f"{2 * _ERASURES / _SAVES_A_YEAR:.0f}",
-        "flash": f"{sum(facts.flash.values()):,}" if facts.flash else "an unmeasured number of",
+        "flash": f"{sum(facts.flash.values()):,}" if facts.flash else "not measured",
         "flash_rows": _rows((part, f"{size:,}") for part, size in facts.flash.items()),
         "cost_rows": _rows(
             (cost.what, *(_number(value) for value in (cost.arena, cost.stack, cost.instructions)))
@@ -150,8 +150,8 @@ def _check(target: Target) -> str:
     if target.board is None:
         return "`ctest` runs it."
     return (
-        f"`ctest` runs it on QEMU's `{target.board.machine}`, with the startup in `board/`. On your own board, link it\n"
-        "with that board's startup and linker script, and with a C library that prints somewhere."
+        f"`ctest` runs it on QEMU's `{target.board.machine}`, with the startup in `board/`. On your own board, link\n"
+        "it with that board's startup and linker script, and with a C library that prints somewhere."
     )
 
 
