@@ -181,9 +181,8 @@ def without_classes(ge: GlobalExpert, hidden: str) -> GlobalExpert:
     labels = np.searchsorted(kept, retention.labels[known]).astype(np.uint8)
     metadata = {**ge.metadata, "classes": "".join(ge.classes[i] for i in kept)}
     bundle = ge.bundle
-    masked = _Masked(
-        Bundle(metadata, bundle.float32, bundle.int8, type(retention)(codes, retention.scales, retention.zeros, labels))
-    )
+    left = type(retention)(codes, retention.scales, retention.zeros, labels)
+    masked = _Masked(Bundle(metadata, bundle.float32, bundle.int8, left, bundle.statistics))
     masked.kept = kept
     return masked
 

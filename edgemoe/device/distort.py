@@ -12,8 +12,8 @@ TURN, SHEAR, STRETCH, SHIFT = 0.15, 0.15, 0.1, 1.0  # radians, slope, log of a f
 CENTRE = 13.5
 
 
-def distorted(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Turn, shear, stretch and shift each image a little, anew for each copy.
+def distorted(images: npt.NDArray[np.uint8], count: int = COPIES) -> npt.NDArray[np.uint8]:
+    """Turn, shear, stretch and shift each image a little, anew for each of `count` copies.
 
     Affine maps of the image plane, as in Simard, Steinkraus, Platt, "Best practices for convolutional neural networks
     applied to visual document analysis", ICDAR 2003, section 2; sampled bilinearly, with no ink from outside. An image
@@ -25,13 +25,15 @@ def distorted(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8, shape (n x COPIES, 28, 28)
+    ndarray of uint8, shape (n x count, 28, 28)
         The copies of the first image, then those of the second, and so on.
     """
-    copies = np.empty((len(images) * COPIES, 28, 28), np.uint8)
+    copies = np.empty((len(images) * count, 28, 28), np.uint8)
+    if not count:
+        return copies
     for row, image in enumerate(images):  # one after the other: coordinates take forty times an image's memory
-        amounts = np.random.default_rng(zlib.crc32(image.tobytes())).normal(0, 1, (COPIES, 6)).astype(np.float32)
-        copies[COPIES * row : COPIES * (row + 1)] = _transformed(np.repeat(image[None], COPIES, axis=0), *amounts.T)
+        amounts = np.random.default_rng(zlib.crc32(image.tobytes())).normal(0, 1, (count, 6)).astype(np.float32)
+        copies[count * row : count * (row + 1)] = _transformed(np.repeat(image[None], count, axis=0), *amounts.T)
     return copies
 
 

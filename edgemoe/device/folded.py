@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from edgemoe.device.profile import Profile
 from edgemoe.device.retention import Taps
-from edgemoe.device.standardize import Standardizer, pool
+from edgemoe.device.standardize import Standardizer
+from edgemoe.device.statistics import pool
 
 __all__ = ["Folded", "fold"]
 

@@ -110,11 +110,12 @@ class GlobalExpert:
     @cached_property
     def standardizer(self) -> Standardizer:
         """What gate and local expert read of the taps."""
-        return Standardizer.of(self.retention, self.metadata["feature_map"])
+        channels, rows, columns = self.metadata["feature_map"]
+        return Standardizer((channels, rows, columns), self.bundle.statistics)
 
     @cached_property
     def generic(self) -> Taps:
-        """The retention set's first part: what the gate is trained against."""
+        """The retention set's first part: what the gate's log-odds are measured against."""
         return self.retention.taps(self.retention.training)
 
     @cached_property

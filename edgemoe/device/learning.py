@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, confidence_within
-from edgemoe.device.gate import Gate, settle_gate, sigmoid
+from edgemoe.device.gate import Gate, sigmoid
 from edgemoe.device.global_expert import GlobalExpert, softmax
 from edgemoe.device.local_expert import DECAY, Lesson, LocalExpert, settle, with_bias
 from edgemoe.device.quantized import quantize
@@ -25,7 +25,6 @@ CURVATURE = (
     0.25  # of the cross-entropy, per sample; at most 1/2 (Boehning 1992), and half of that converges in practice
 )
 LOCAL_STEPS = 4  # after each correction, on all samples
-GATE_STEPS = 3
 CLEAR = 0.7  # probability of the right class at which a correction without replay needs no further step
 NUDGES = 10  # such steps, at most
 OPENING = 0.5  # of a correction without replay: how far the gate opens towards it
@@ -71,7 +70,6 @@ class Reference:
 
     def __init__(self, ge: GlobalExpert, spare: int) -> None:
         scale = ge.standardizer
-        self.generic = scale.gate_inputs(ge.generic)
         taps, self.labels = ge.held_out
         self.features, self.mean = taps.features, scale.feature_mean
         self.scale = np.float32(scale.feature_scale)
@@ -123,23 +121,20 @@ def absorb(inverse: Array, inputs: Array, importance: float = 1.0) -> Array:
     return np.asarray(inverse - shrunk, np.float32)
 
 
-def grow(weights: Weights, lesson: Lesson, features: Array, generic: Array, local_bits: int, gate_bits: int) -> Weights:
-    """Move the parts a few steps towards what training on all samples would give, and no step that raises the loss.
+def grow(weights: Weights, lesson: Lesson, gate: tuple[Array, float], bits: int) -> Weights:
+    """Move the local expert a few steps towards what training on all samples would give; no step raises the loss.
 
     Parameters
     ----------
     weights : Weights
     lesson : Lesson
         Of all samples, the new one among them.
-    features : ndarray of float32, shape (n, F)
-        Standardized, of all samples.
-    generic : ndarray of float32, shape (m, F)
-        Standardized features of the retention set's training part.
-    local_bits, gate_bits : int
-        Of the weights as kept.
+    gate : ndarray of float32, shape (F,), and float
+        Weights and bias, of all samples.
+    bits : int
+        Of the local expert's weights as kept.
     """
-    local = settle(weights.local, lesson, local_bits, LOCAL_STEPS)
-    return Weights(local, *settle_gate(weights.gate, weights.bias, features, generic, gate_bits, GATE_STEPS))
+    return Weights(settle(weights.local, lesson, bits, LOCAL_STEPS), *gate)
 
 
 def nudge(weights: Weights, inputs: Array, features: Array, logits: Array, target: int, bits: int) -> Weights:

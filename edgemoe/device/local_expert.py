@@ -1,12 +1,13 @@
 """The local expert: a linear correction of the global expert's logits, read from its pooled features."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from edgemoe.device.descent import descend, largest_eigenvalue
+from edgemoe.device.descent import largest_eigenvalue
 from edgemoe.device.global_expert import softmax
 from edgemoe.device.quantized import QuantizedMatrix, quantize
 from edgemoe.device.symbols import lift
@@ -22,8 +23,11 @@ __all__ = [
 ]
 
 DECAY = 1.0  # weight of the ridge penalty against one sample's cross-entropy; chosen on writers_small.npz
-STEPS = 150
-ROUNDING_STEPS = 40
+EPOCHS = 8  # of 4, 8 and 12: what longer training gains, rounding takes; chosen, as STRIDE and SLOWER, there too
+BATCH = 4  # samples that a microcontroller multiplies by a weight while it has it at hand
+STRIDE = 4.0  # of the first steps, in units of one over the inputs' mean squared length
+SLOWER = 8  # epochs after which a step is half as long
+ROUNDING_STEPS = 20
 ROUNDING_STRIDE = 4.0  # of a safe gradient step: shorter ones seldom carry a weight to its next code
 
 
@@ -123,16 +127,37 @@ def correction_gradient(weights: npt.NDArray[np.float32], lesson: Lesson, decay:
 def fit_local_expert(lesson: Lesson) -> npt.NDArray[np.float32]:
     """Train the correction: multinomial logistic regression on top of the frozen logits.
 
+    Gradient descent in small batches, in place: eight epochs come as close to the optimum as 150 accelerated steps on
+    all samples, and a microcontroller needs memory for the weights alone. The steps shrink as 1 / (1 + epoch / SLOWER),
+    and the order is a fixed one that keeps like samples apart (see `order_of`).
+
     Returns
     -------
     ndarray of float32, shape (C, P + 1)
     """
-    return descend(
-        lambda weights: lesson.given * correction_gradient(weights, lesson, DECAY),
-        np.zeros((lesson.logits.shape[1], lesson.inputs.shape[1]), np.float32),
-        lesson.curvature,
-        STEPS,
-    )
+    n, given = len(lesson.targets), lesson.given
+    weights = np.zeros((lesson.logits.shape[1], lesson.inputs.shape[1]), np.float32)
+    length = float(lesson.importance @ (lesson.inputs**2).sum(axis=1)) / float(lesson.importance.sum())
+    order = order_of(n)
+    for epoch in range(EPOCHS):
+        step = np.float32(STRIDE / length / (1 + epoch / SLOWER))
+        for start in range(0, n, BATCH):
+            rows = order[start : start + BATCH]
+            inputs = lesson.inputs[rows]
+            residual = softmax(lesson.logits[rows] + inputs @ weights.T)
+            residual[np.arange(len(rows)), lesson.targets[rows]] -= 1
+            residual *= (step * lesson.importance[rows])[:, None]
+            kept = 1 - step * np.float32(DECAY * len(rows) / n)
+            weights = kept * weights - given * (residual.T @ inputs)
+    return weights
+
+
+def order_of(n: int) -> npt.NDArray[np.int64]:
+    """Return 0 to n - 1 in steps of the golden section, which spreads any run of neighbours evenly (Knuth, 6.4)."""
+    stride = max(1, round(n * 0.618034))
+    while math.gcd(stride, n) > 1:
+        stride += 1
+    return np.arange(n) * stride % n
 
 
 def settle(

@@ -15,7 +15,7 @@ from edgemoe.device.mixture import MixtureOfExperts
 from edgemoe.device.retention import Taps
 from edgemoe.device.support import Sample, Support, read_support, write_support
 from edgemoe.device.symbols import check_symbols
-from edgemoe.device.training import SIZES, teach, train, untrained
+from edgemoe.device.training import SIZES, teach, teach_gate, train, untrained
 from edgemoe.errors import EdgemoeError
 
 __all__ = ["SIZES", "Personalizer"]
@@ -38,9 +38,12 @@ class Personalizer(MixtureOfExperts):
     confidence : float in [0.5, 1)
         With which the retention set's held-out part must show that it costs no more; see `acceptance.accept`.
     seed : int
-        Draws the folds in which the user's samples are held out.
+        Turns the folds in which the user's samples are held out.
     symbols : str
         Spare symbols: characters that may be taught although the global expert has no class for them.
+    copies : int
+        Distorted copies that the local expert learns each sample with, 0 to 16. Each costs an inference; the firmware,
+        where that is dear, makes none.
 
     Examples
     --------
@@ -54,7 +57,7 @@ class Personalizer(MixtureOfExperts):
 
     _support: Support | None = None  # None: of a profile that was loaded, the samples are not at hand
     _trained = 0  # samples at the last whole training
-    _taught: tuple[Support, Lesson, npt.NDArray[np.float32]] | None = None  # a support as the parts read it
+    _taught: tuple[Support, Lesson] | None = None  # a support as the local expert reads it
     _resumed = False  # the samples were loaded
 
     def __init__(
@@ -65,6 +68,7 @@ class Personalizer(MixtureOfExperts):
         confidence: float = CONFIDENCE,
         seed: int = 0,
         symbols: str = "",
+        copies: int = COPIES,
     ) -> None:
         self.ge = ge
         self.size = size
@@ -72,6 +76,7 @@ class Personalizer(MixtureOfExperts):
         self.confidence = confidence
         self.seed = seed
         self.symbols = symbols
+        self.copies = copies
 
     @classmethod
     def load(
@@ -123,15 +128,16 @@ class Personalizer(MixtureOfExperts):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's parameters."""
-        return {name: getattr(self, name) for name in ("ge", "size", "budget", "confidence", "seed", "symbols")}
+        names = ("ge", "size", "budget", "confidence", "seed", "symbols", "copies")
+        return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params: Any) -> "Personalizer":
         """Set some of the constructor's parameters."""
         for name, value in params.items():
             if name not in self.get_params():
                 raise EdgemoeError(f"Personalizer has no parameter {name!r}; it has {', '.join(self.get_params())}")
-            if name == "ge" and value is not self.ge:
-                vars(self).pop("_support", None)  # samples as another expert saw them
+            if name in ("ge", "copies") and value is not getattr(self, name):
+                vars(self).pop("_support", None)  # samples as another expert saw them, or with other copies
             setattr(self, name, value)
         return self
 
@@ -242,6 +248,8 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError(f"budget {self.budget!r}: expected a share of accuracy between 0 and 1")
         if not 0.5 <= self.confidence < 1:
             raise EdgemoeError(f"confidence {self.confidence!r}: expected at least 0.5 and less than 1")
+        if not 0 <= self.copies <= 16:
+            raise EdgemoeError(f"copies {self.copies!r}: expected 0 to 16")
         check_symbols(self.symbols, self.ge.classes)
 
     def _read(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> list[Sample]:
@@ -262,8 +270,8 @@ class Personalizer(MixtureOfExperts):
     def _samples(
         self, images: npt.NDArray[np.uint8], labels: list[str], targets: list[int], taps: Taps
     ) -> list[Sample]:
-        copies = self.ge.taps(distorted(images))
-        forms = [slice(COPIES * row, COPIES * (row + 1)) for row in range(len(images))]
+        copies = self.ge.taps(distorted(images, self.copies))
+        forms = [slice(self.copies * row, self.copies * (row + 1)) for row in range(len(images))]
         return [
             Sample(image.copy(), label, target, taps[row : row + 1], copies[forms[row]])
             for row, (image, label, target) in enumerate(zip(images, labels, targets, strict=True))
@@ -296,17 +304,15 @@ class Personalizer(MixtureOfExperts):
 
     def _grown(self, support: Support) -> Weights:
         """Return weights that learnt from the newest sample of a support."""
-        newest, before, scale = list(support)[-1], self.support, self.ge.standardizer
-        spare = len(self._symbols)
+        newest, before, spare = list(support)[-1], self.support, len(self._symbols)
         if self._taught is None or self._taught[0] is not before:
             own = before.own(spare)
-            self._taught = before, teach(self.ge, own, np.arange(len(before))), scale.gate_inputs(own.taps)
-        _, lesson, features = self._taught
+            self._taught = before, teach(self.ge, own, np.arange(len(before)))
+        _, lesson = self._taught
         if newest.target in before.classes or newest.target < len(self.ge.classes):
             lesson = lesson.plus(teach(self.ge, Support([newest]).own(spare), np.array([0])))
         else:  # a spare symbol's logit is another from its first sample on, for all of them
             lesson = teach(self.ge, support.own(spare), np.arange(len(support)))
-        features = np.concatenate([features, scale.gate_inputs(newest.taps)])
-        self._taught = support, lesson, features
-        kept, generic = self.profile, self._held_out().generic
-        return grow(self._weights, lesson, features, generic, kept.local.weights.bits, kept.gate.weights.bits)
+        self._taught = support, lesson
+        gate = teach_gate(self.ge, support.taps)
+        return grow(self._weights, lesson, gate, self.profile.local.weights.bits)

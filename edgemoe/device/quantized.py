@@ -10,7 +10,7 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["QuantizedMatrix", "packed_bytes", "quantize"]
 
-KEPT = 0.15  # share of the weights of 2 bits that are not 0; of 0.06 to 0.3, chosen on writers_small.npz
+KEPT = 0.2  # share of the weights of 2 bits that are not 0; of 0.06 to 0.3, chosen on writers_small.npz
 MOST = 1 << 20  # codes in a matrix; a file says how many, and a few bytes may stand for any number of zeros
 
 

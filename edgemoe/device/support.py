@@ -33,7 +33,7 @@ class Sample:
     taps : Taps
         Of this one image.
     copies : Taps
-        Of its distorted copies.
+        Of its distorted copies, k.
     """
 
     image: npt.NDArray[np.uint8]
@@ -56,7 +56,7 @@ class Own:
     taps : Taps
         Of n samples.
     copies : Taps
-        Of their distorted copies, `COPIES` for each sample.
+        Of their distorted copies, k for each sample; k may be 0.
     targets : ndarray of int64, shape (n,)
         Class indices; the spare symbols' follow the global expert's.
     spare : int
@@ -148,7 +148,7 @@ class Support:
 
     @property
     def copies(self) -> Taps:
-        """What it says of their distorted copies, `COPIES` for each."""
+        """What it says of their distorted copies, as many for each."""
         return joined(sample.copies for sample in self)
 
     def own(self, spare: int) -> Own:

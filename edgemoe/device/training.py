@@ -1,13 +1,12 @@
 """The whole training on a user's samples: both parts, and the acceptance test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.device.acceptance import THRESHOLDS, Trial, Verdict, accept
-from edgemoe.device.distort import COPIES
-from edgemoe.device.gate import fit_gate, settle_gate
+from edgemoe.device.gate import fit_gate
 from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.device.learning import Weights
 from edgemoe.device.local_expert import Lesson, fit_local_expert, given_classes, settle, with_bias
@@ -17,7 +16,7 @@ from edgemoe.device.retention import Taps
 from edgemoe.device.support import Own
 from edgemoe.device.symbols import lift, spare_logits
 
-__all__ = ["SIZES", "Size", "cross_validate", "fit_parts", "gate_samples", "teach", "train", "untrained"]
+__all__ = ["SIZES", "Size", "cross_validate", "fit_parts", "teach", "teach_gate", "train", "untrained"]
 
 FOLDS = 3  # of the user's samples, to see each by parts trained without it
 
@@ -30,7 +29,7 @@ class Size:
     gate_bits: int
 
 
-SIZES = {"compact": Size(local_bits=2, gate_bits=4), "full": Size(local_bits=8, gate_bits=8)}
+SIZES = {"compact": Size(local_bits=2, gate_bits=5), "full": Size(local_bits=8, gate_bits=8)}
 
 
 def untrained(ge: GlobalExpert, size: Size, budget: float, symbols: str) -> Profile:
@@ -67,8 +66,7 @@ def train(
     """
     taps, targets = own.taps, own.targets
     weights, lesson = fit_parts(ge, own, np.arange(len(targets)))
-    gate, bias = settle_gate(weights.gate, weights.bias, *gate_samples(ge, taps), size.gate_bits)
-    weights = Weights(settle(weights.local, lesson, size.local_bits), gate, bias)
+    weights = replace(weights, local=settle(weights.local, lesson, size.local_bits))
     local, kept = weights.rounded(size.local_bits, size.gate_bits, own.spare)
     ordinary = targets < len(ge.classes)  # of a spare symbol, what the global expert reads says nothing
     right = (taps.logits.argmax(axis=1) == targets)[ordinary]
@@ -81,32 +79,33 @@ def train(
 def fit_parts(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> tuple[Weights, Lesson]:
     """Return local expert and gate before rounding, trained on some of a user's samples, and what the first learnt."""
     lesson = teach(ge, own, rows)
-    user, generic = gate_samples(ge, own.taps[rows])
-    return Weights(fit_local_expert(lesson), *fit_gate(user, generic)), lesson
+    return Weights(fit_local_expert(lesson), *teach_gate(ge, own.taps[rows])), lesson
 
 
 def teach(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> Lesson:
     """Return a lesson of some of a user's samples, each followed by its copies; all forms of one weigh 1 together."""
     targets = own.targets[rows]
-    copies = own.copies[(rows[:, None] * COPIES + np.arange(COPIES)).ravel()]
+    count = len(own.copies) // len(own.taps)
+    copies = own.copies[(rows[:, None] * count + np.arange(count)).ravel()]
 
     def forms(first: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        together = np.concatenate([first[:, None], others.reshape(len(rows), COPIES, -1)], axis=1)
-        return together.reshape(len(rows) * (1 + COPIES), -1)
+        together = np.concatenate([first[:, None], others.reshape(len(rows), count, first.shape[1])], axis=1)
+        return together.reshape(len(rows) * (1 + count), -1)
 
     read = ge.standardizer.local_inputs
     return Lesson(
         with_bias(forms(read(own.taps[rows]), read(copies))),
         base_logits(forms(own.taps.logits[rows], copies.logits), targets, own.spare),
-        np.repeat(targets, 1 + COPIES),
-        np.full(len(rows) * (1 + COPIES), 1 / (1 + COPIES), np.float32),
+        np.repeat(targets, 1 + count),
+        np.full(len(rows) * (1 + count), 1 / (1 + count), np.float32),
         given_classes(len(ge.classes) + own.spare, targets),
     )
 
 
-def gate_samples(ge: GlobalExpert, taps: Taps) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return what the gate tells apart: standardized features of the user's samples and of generic ones."""
-    return ge.standardizer.gate_inputs(taps), ge.standardizer.gate_inputs(ge.generic)
+def teach_gate(ge: GlobalExpert, taps: Taps) -> tuple[npt.NDArray[np.float32], float]:
+    """Return weights and bias of the gate for a user's samples."""
+    scale = ge.standardizer
+    return fit_gate(scale.gate_inputs(taps), scale.gate_inputs(ge.generic), scale.precision)
 
 
 def base_logits(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], spare: int) -> npt.NDArray[np.float32]:
@@ -125,11 +124,10 @@ def cross_validate(ge: GlobalExpert, own: Own, seed: int) -> Trial | None:
     A class given once cannot be judged: without its only sample nothing of it is learnt.
     """
     taps, targets, spare = own.taps, own.targets, own.spare
-    rng = np.random.default_rng(seed)
     fold = np.empty(len(targets), np.int64)
-    for target in np.unique(targets):
-        members = rng.permutation(np.flatnonzero(targets == target))
-        fold[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
+    for target in np.unique(targets):  # a class's samples take turns, and the classes begin at different folds
+        members = np.flatnonzero(targets == target)
+        fold[members] = (np.arange(len(members)) + target + seed) % FOLDS
     judged = np.bincount(targets)[targets] > 1
     if not judged.any():
         return None

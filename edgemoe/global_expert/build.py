@@ -16,6 +16,7 @@ from edgemoe.data import load_samples
 from edgemoe.device.bundle import Bundle, write_bundle
 from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.device.retention import RetentionSet
+from edgemoe.device.statistics import measure_statistics
 from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.card import measure_corruptions, worst_classes
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -35,7 +36,8 @@ __all__ = ["Samples", "bundle_expert", "hold_out", "prune_expert", "read_samples
 SCORED = 4096  # training images that a pruning criterion looks at
 CALIBRATION = 2048  # training images from which the quantizer takes the activations' ranges
 PALETTE_BITS = 4  # of a weight's code, which `edgemoe.global_expert.palette_graph` stores
-RETAINED = 4000  # generic samples in the retention set: what a loss of 0.2 points takes to be ruled out by 3,000
+MEASURED = 60_000  # training images whose features are measured for the generic statistics
+RETAINED = 3500  # generic samples in the retention set: what a loss of 0.2 points takes to be ruled out by 3,000
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -216,7 +218,7 @@ def bundle_expert(
     path: str | os.PathLike[str],
     retained: int = RETAINED,
 ) -> dict[str, Any]:
-    """Export, quantize, record the retention set, measure both forms and write the bundle.
+    """Export, quantize, record retention set and statistics, measure both forms and write the bundle.
 
     The retention set is drawn from `validation`, which the expert was not trained on, class frequencies as they are.
 
@@ -242,7 +244,8 @@ def bundle_expert(
     grids = tap_grids(int8)
     empty = {tap: np.zeros((0, 1), np.uint8) for tap in grids}
     blank = RetentionSet(empty, dict.fromkeys(grids, 1.0), dict.fromkeys(grids, 0), np.zeros(0, np.uint8))
-    draft = Bundle({**metadata, "fingerprint": ""}, float32, int8, blank)
+    nothing = measure_statistics(np.zeros((1, int(np.prod(feature_map(model)))), np.float32), feature_map(model))
+    draft = Bundle({**metadata, "fingerprint": ""}, float32, int8, blank, nothing)
     expert = GlobalExpert(draft)
     retention = record_retention(expert.taps(validation.images[chosen]), validation.labels[chosen], grids)
     metadata["figures"] = {
@@ -253,7 +256,9 @@ def bundle_expert(
         last = tests[-1]
         metadata["corruptions"] = measure_corruptions(expert, last.images, last.labels, last.source)
         metadata["classes_worst"] = worst_classes(expert, last.images, last.labels, last.source)
-    write_bundle(path, replace(draft, metadata=metadata, retention=retention))
+    measured = expert.taps(samples.images[rng.permutation(len(samples.images))[:MEASURED]]).features
+    statistics = measure_statistics(measured, feature_map(model))
+    write_bundle(path, replace(draft, metadata=metadata, retention=retention, statistics=statistics))
     return metadata
 
 

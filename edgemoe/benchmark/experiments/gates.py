@@ -3,12 +3,12 @@
 import numpy as np
 
 from edgemoe.benchmark.experiments.copies import copies_of
+from edgemoe.benchmark.experiments.logistic_gate import DECAY, fit_logistic, settle_logistic
 from edgemoe.benchmark.experiments.parts import Gate, GateFit
 from edgemoe.benchmark.experiments.samples import Bench, Sample
-from edgemoe.device.gate import DECAY, fit_gate, settle_gate
 from edgemoe.device.gate import Gate as KeptGate
 from edgemoe.device.quantized import quantize
-from edgemoe.device.training import gate_samples
+from edgemoe.device.training import teach_gate
 
 __all__ = ["discriminant", "logistic", "product_gate"]
 
@@ -18,8 +18,7 @@ def product_gate(bits: int) -> GateFit:
 
     def fit(bench: Bench, support: Sample) -> Gate:
         def train() -> KeptGate:
-            sides = gate_samples(bench.ge, support.taps)
-            weights, bias = settle_gate(*fit_gate(*sides), *sides, bits)
+            weights, bias = teach_gate(bench.ge, support.taps)
             return KeptGate(quantize(weights[None], bits), bias)
 
         gate = support.once(f"gate {bits}", train)
@@ -65,9 +64,9 @@ def logistic(
             rows = np.random.default_rng(0).permutation(len(bench.lessons))[:negatives]
             extra = bench.lessons.read(view)[rows]
             theirs, shipped = np.concatenate([theirs, extra]), extra.size // 2  # 4 bits a feature, as the retention set
-        weights, bias = fit_gate(unit * ours, unit * theirs)
+        weights, bias = fit_logistic(unit * ours, unit * theirs)
         if settled:
-            weights, bias = settle_gate(weights, bias, unit * ours, unit * theirs, bits)
+            weights, bias = settle_logistic(weights, bias, unit * ours, unit * theirs, bits)
         kept = quantize(weights[None], bits)
         slope, shift = np.float32(stretch) * unit * kept.values()[0], np.float32(stretch * bias)
         return Gate(lambda sample: sample.read(view) @ slope + shift, kept.nbytes, shipped)
