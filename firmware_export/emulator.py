@@ -12,8 +12,8 @@ from firmware_export.targets import Target
 
 __all__ = ["INSTRUCTION_NS", "Run", "run", "runner"]
 
-# QEMU's clock advances by 2**shift ns an instruction (-icount shift=6; system/invocation.rst of QEMU 7.2): several
-# ticks of a 20 MHz timer, and 32 bits of them still last for 2.6 billion instructions.
+# QEMU's clock advances by 2**shift ns an instruction (-icount shift=6; system/invocation.rst of QEMU 7.2): more than a
+# tick of a 20 MHz timer, so that a count of ticks tells the count of instructions.
 _SHIFT: Final = 6
 INSTRUCTION_NS: Final = 1 << _SHIFT
 

@@ -1,6 +1,6 @@
-/* Instructions, from the board's timers. QEMU's -icount advances its clock by 2**EM_BOARD_SHIFT ns an instruction, so
- * that a timer of 2**EM_BOARD_SHIFT / EM_BOARD_TICK ns a tick counts several ticks an instruction and rounds to none
- * lost. EM_BOARD_RATIO / 2**EM_BOARD_RATIO_SHIFT is instructions a tick. */
+/* Instructions, from the board's timers. QEMU's -icount advances its clock by the same time for each instruction, and by
+ * more than a tick of these timers, so that a count of ticks belongs to one count of instructions:
+ * ticks * EM_BOARD_RATIO / 2**EM_BOARD_RATIO_SHIFT, rounded up. */
 #include "em_board.h"
 #include "em_board_cortex.h"
 
