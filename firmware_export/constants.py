@@ -34,10 +34,8 @@ class Constants:
         self._makers: dict[str, NodeProto] = {}
         for tensor in model.graph.initializer:
             array = numpy_helper.to_array(tensor)
-            narrow = tensor.data_type in (onnx.TensorProto.UINT4, onnx.TensorProto.INT4)
-            self._values[tensor.name] = (
-                array.astype(np.int8 if array.dtype.name == "int4" else np.uint8) if narrow else array
-            )
+            whole = {onnx.TensorProto.UINT4: np.uint8, onnx.TensorProto.INT4: np.int8}.get(tensor.data_type)
+            self._values[tensor.name] = array if whole is None else array.astype(whole)
         for node in model.graph.node:
             if all(name in self._values for name in node.input if name):
                 self._makers[node.output[0]] = node
@@ -62,7 +60,7 @@ class Constants:
 
     def source(self, name: str) -> str:
         """Return the name of the integers behind a dequantized constant."""
-        return self._makers[name].input[0]
+        return str(self._makers[name].input[0])
 
     def quantized(self, name: str) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]] | None:
         """Return the int8 weights behind a dequantized constant, and their scale for each output; None if not such."""
@@ -78,7 +76,7 @@ class Constants:
         return codes, np.broadcast_to(scale.reshape(-1), len(codes)).copy()
 
     def palette(self, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]] | None:
-        """Return codes and the palette of 16 of weights that a Gather takes from at most 16 values; None if not such."""
+        """Return codes and palette of weights that a Gather takes from at most 16 values; None if they are not such."""
         maker = self._makers.get(name)
         if maker is None or maker.op_type != "Gather":
             return None

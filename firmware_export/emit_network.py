@@ -39,6 +39,7 @@ def emit_network(network: Network) -> tuple[str, str]:
 
 _HEAD = """/* Generated: the global expert, layer by layer (firmware_export/emit_network.py). */
 #ifdef EM_NETWORK_ONLY
+#include <stddef.h>
 #include <stdint.h>
 void em_network(const uint8_t *image, uint8_t *features, uint8_t *logits, void *scratch);
 #else
@@ -202,7 +203,7 @@ def _pad(padding: int) -> _Step:
 def _image(index: int, layer: Convolution, size: tuple[int, int], target: _Map) -> _Step:
     rows = SIDE + 2 * layer.padding
     padded, words = _eights(2 * rows * _fours(rows)), 5 * 6
-    work = padded + _eights(4 * words) + _eights(2 * rows)
+    work = padded + _eights(4 * words) + _eights(rows)
     constants = [SIDE, layer.padding, layer.outputs, layer.shift, layer.zero, layer.low, *target.strides]
     lines = (
         *target.prepare,
@@ -224,16 +225,14 @@ def _convolve(index: int, layer: Convolution, size: tuple[int, int], target: _Ma
     lines = (
         *target.prepare,
         f"const em_convolution layer = {{{', '.join(map(str, constants))}}};",
-        f"em_convolve(layer, input, em_weights_{index}, em_offset_{index}, em_multiplier_{index}, work, {target.start});",
+        f"em_convolve(layer, input, em_weights_{index}, em_offset_{index}, em_multiplier_{index}, work,",
+        f"            {target.start});",
     )
-    # (blocks, channels of a pair, pairs of channels, window row, pair of codes, code) from (output, row, codes of a row)
     rows = layer.weights.transpose(0, 2, 3, 1).reshape(layer.outputs, layer.kernel, -1)
     whole = np.zeros((_fours(layer.outputs), layer.kernel, 2 * pairs), np.int8)
     whole[: layer.outputs, :, : rows.shape[2]] = rows
     stored = whole.reshape(-1, 2, 2, layer.kernel, pairs, 2).transpose(0, 3, 4, 1, 5, 2)
-    shape = (
-        f"[{len(stored)} blocks][{layer.kernel} rows][{pairs} pairs of codes][2 pairs of outputs][2 codes][2 outputs]"
-    )
+    shape = f"[{len(stored)} blocks][{layer.kernel} rows][{pairs} pairs][2 pairs of outputs][2 codes][2 outputs]"
     arrays = (_array("int8_t", f"em_weights_{index}", stored, shape), *_per_output(index, layer))
     return _Step(_title(layer, size, target), lines, arrays, _eights(16 * layer.kernel * pairs), target.bytes)
 
@@ -241,34 +240,33 @@ def _convolve(index: int, layer: Convolution, size: tuple[int, int], target: _Ma
 def _multiply(index: int, layer: Dense) -> _Step:
     outputs, inputs = layer.weights.shape
     behind = _fours(outputs) - outputs
-    rest = f"em_multiplier_{index}, {layer.shift}, {layer.zero}, {layer.low}"
     lines = [f"em_fill(result + {outputs}, {behind}, 0);"] if behind else []
     if layer.codes is None:
-        lines += [f"em_multiply(input, {inputs}, em_weights_{index}, {outputs}, em_offset_{index}, {rest}, result);"]
+        lines += [f"em_multiply(&em_dense_{index}, input, result);"]
         whole = np.zeros((_fours(outputs), _fours(inputs)), np.int16)
         whole[:outputs, :inputs] = layer.weights
         two = whole[0::2] + 256 * whole[1::2]
         stored = two.reshape(-1, 2, whole.shape[1] // 2, 2).transpose(0, 2, 1, 3)
         shape = f"[{len(stored)} blocks][{stored.shape[1]} pairs of inputs][2 pairs of outputs][2 inputs]"
-        weights = [_array("int16_t", f"em_weights_{index}", stored, shape)]
-        work = 0
+        arrays = [_array("int16_t", f"em_weights_{index}", stored, shape)]
+        palette, work = "NULL", 0
     else:
         assert layer.palette is not None
-        lines += [
-            f"em_multiply_palette(input, {inputs}, em_weights_{index}, em_palette_{index}, {outputs}, em_offset_{index},",
-            f"                    {rest}, work, result);",
-        ]
+        lines += [f"em_multiply_palette(&em_dense_{index}, input, work, result);"]
         codes = np.zeros((_fours(outputs), inputs + inputs % 2), np.uint8)
         codes[:outputs, :inputs] = layer.codes
         stored = (codes[:, 0::2] | codes[:, 1::2] << 4).reshape(-1, 4, codes.shape[1] // 2).transpose(0, 2, 1)
         shape = f"[{len(stored)} blocks][{stored.shape[1]} pairs of inputs][4 outputs], two codes each"
-        weights = [
+        arrays = [
             _array("uint8_t", f"em_weights_{index}", stored, shape),
             _array("int8_t", f"em_palette_{index}", layer.palette, "[16]"),
         ]
-        work = 1024
+        palette, work = f"em_palette_{index}", 1024
+    numbers = f"{inputs}, {outputs}, {layer.shift}, {layer.zero}, {layer.low}"
+    pointers = f"em_weights_{index}, {palette}, em_offset_{index}, em_multiplier_{index}"
+    arrays += [*_per_output(index, layer), f"static const em_dense em_dense_{index} = {{{numbers}, {pointers}}};\n"]
     title = f"{_comment(layer)}: {inputs} to {outputs}"
-    return _Step(title, tuple(lines), (*weights, *_per_output(index, layer)), work, _eights(2 * _fours(outputs)))
+    return _Step(title, tuple(lines), tuple(arrays), work, _eights(2 * _fours(outputs)))
 
 
 def _title(layer: Convolution, size: tuple[int, int], target: _Map) -> str:

@@ -131,7 +131,7 @@ class Convolution(Layer):
     @property
     def kernel(self) -> int:
         """Rows and columns of the kernel."""
-        return self.weights.shape[2]
+        return int(self.weights.shape[2])
 
     def size_of(self, rows: int, columns: int) -> tuple[int, int]:
         """Return rows and columns before the pool, for an input of `rows` and `columns`."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import NodeProto
 
 from edgemoe.errors import EdgemoeError
@@ -65,9 +65,7 @@ class _Reader:
         self.outputs = {output.name for output in model.graph.output}
         inputs = [value.name for value in model.graph.input if value.name not in self.constants]
         if len(inputs) != 1 or "logits" not in self.outputs:
-            raise EdgemoeError(
-                f"the graph reads {', '.join(inputs)} and lacks the output logits, or reads more than one"
-            )
+            raise EdgemoeError("the graph has to read one value, the image, and to have an output named logits")
         self.value = inputs[0]
         self.step: _Step | None = None  # None: the value is not quantized yet
         self.layers: list[Layer] = []
@@ -82,7 +80,7 @@ class _Reader:
             data = [name for name in node.input if name and name not in self.constants]
             if data != [self.value]:
                 raise refusal(node, "the network has to be one chain, and each node's other inputs constant")
-            handler = getattr(self, f"_{node.op_type.lower()}", None)
+            handler = getattr(self, f"_on_{node.op_type.lower()}", None)
             if handler is None:
                 raise refusal(node, f"{node.op_type} has no form in the firmware")
             handler(node)
@@ -96,7 +94,7 @@ class _Reader:
         taps = "features" in self.outputs
         return Network(convolutions, dense, taps, self.features.scale, self.steps[-1].scale)
 
-    def _quantizelinear(self, node: NodeProto) -> None:
+    def _on_quantizelinear(self, node: NodeProto) -> None:
         step = self._step_of(node)
         if self.value == "image" and self.step is None and not self.layers and self.pending is None:
             codes = np.rint(np.arange(256, dtype=np.float32) / np.float32(255) / np.float32(step.scale)) + step.zero
@@ -108,11 +106,11 @@ class _Reader:
             raise refusal(node, "it quantizes once more, in other steps")
         self.step = step
 
-    def _dequantizelinear(self, node: NodeProto) -> None:
+    def _on_dequantizelinear(self, node: NodeProto) -> None:
         if self._step_of(node) != self.step:
             raise refusal(node, "its scale and zero point are not those that the value was quantized with")
 
-    def _conv(self, node: NodeProto) -> None:
+    def _on_conv(self, node: NodeProto) -> None:
         attributes = _attributes(node)
         weights, scales = self._weights(node)
         pads = attributes.get("pads", [0, 0, 0, 0])
@@ -127,7 +125,7 @@ class _Reader:
             raise refusal(node, "a convolution behind the Flatten")
         self._start(node, Convolution, weights, scales, padding=pads[0], pool=False)
 
-    def _gemm(self, node: NodeProto) -> None:
+    def _on_gemm(self, node: NodeProto) -> None:
         attributes = _attributes(node)
         if attributes.get("alpha", 1) != 1 or attributes.get("beta", 1) != 1 or attributes.get("transA", 0):
             raise refusal(node, "alpha and beta have to be 1, and transA 0")
@@ -140,13 +138,13 @@ class _Reader:
         codes, palette = (None, None) if kept is None else kept
         self._start(node, Dense, weights, scales, codes=codes, palette=palette)
 
-    def _relu(self, node: NodeProto) -> None:
+    def _on_relu(self, node: NodeProto) -> None:
         if self.pending is not None:
             self.pending["relu"] = True
         elif self.step is None or self.step.zero:
             raise refusal(node, "it stands neither directly behind a layer nor behind a value whose zero point is 0")
 
-    def _maxpool(self, node: NodeProto) -> None:
+    def _on_maxpool(self, node: NodeProto) -> None:
         attributes = _attributes(node)
         plain = not any(attributes.get("pads", [])) and set(attributes.get("dilations", [1])) == {1}
         if attributes["kernel_shape"] != [2, 2] or attributes.get("strides") != [2, 2] or not plain:
@@ -160,7 +158,7 @@ class _Reader:
         else:
             raise refusal(node, "a pool has to stand behind a convolution, and only one")
 
-    def _flatten(self, node: NodeProto) -> None:
+    def _on_flatten(self, node: NodeProto) -> None:
         if self.flat is not None or self.pending is not None or not self.layers:
             raise refusal(node, "one Flatten, behind a quantized convolution")
         if _attributes(node).get("axis", 1) != 1:
@@ -168,13 +166,13 @@ class _Reader:
         self.flat = node.output[0]
         self.features = self.steps[-1]
 
-    def _reshape(self, node: NodeProto) -> None:
+    def _on_reshape(self, node: NodeProto) -> None:
         shape = self.constants[node.input[1]].tolist()
         if len(shape) != 2 or shape[1] != -1 or shape[0] not in (0, 1):
             raise refusal(node, "a Reshape has to flatten all but the first axis")
-        self._flatten(node)
+        self._on_flatten(node)
 
-    def _identity(self, node: NodeProto) -> None:
+    def _on_identity(self, node: NodeProto) -> None:
         pass
 
     def _step_of(self, node: NodeProto) -> _Step:
@@ -190,9 +188,7 @@ class _Reader:
     def _weights(self, node: NodeProto) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
         quantized = self.constants.quantized(node.input[1])
         if quantized is None:
-            raise refusal(
-                node, "its weights are not quantized to int8 with zero point 0 and a scale for each output or all"
-            )
+            raise refusal(node, "its weights have to be int8 with zero point 0 and one scale, or one an output")
         return quantized
 
     def _start(

@@ -27,7 +27,7 @@ def run_network(network: Network, images: npt.NDArray[np.uint8]) -> tuple[npt.ND
     features = np.empty((len(images), network.features), np.uint8)
     logits = np.empty((len(images), network.classes), np.uint8)
     for start in range(0, len(images), BATCH):
-        codes = images[start : start + BATCH].reshape(-1, 1, SIDE, SIDE)
+        codes: npt.NDArray[np.uint8] = images[start : start + BATCH].reshape(-1, 1, SIDE, SIDE)
         for convolution in network.convolutions:
             codes = convolve(convolution, codes)
         codes = features[start : start + BATCH] = codes.reshape(len(codes), -1)
@@ -42,7 +42,8 @@ def requantize(layer: Layer, accumulators: npt.NDArray[np.int32]) -> npt.NDArray
     shape = -1, *[1] * (accumulators.ndim - 2)
     products = accumulators.astype(np.int64) * layer.multipliers.astype(np.int64).reshape(shape)
     rounded = (products + (1 << (layer.shift - 1))) >> layer.shift
-    return np.clip(rounded + layer.zero, layer.low, 255).astype(np.uint8)
+    codes: npt.NDArray[np.uint8] = np.clip(rounded + layer.zero, layer.low, 255).astype(np.uint8)
+    return codes
 
 
 def convolve(layer: Convolution, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 /* The kernels of the global expert: int8 weights, codes of activations as int16, int32 accumulators.
  *
- * All sizes are constants where em_network.c calls the kernels, and all kernels are inlined there, so the compiler sees
- * every size. They are written for the DSP extension's SMLAD, which multiplies two pairs of int16 and adds both
+ * The sizes of convolutions are constants where em_network.c calls their kernels, and these are inlined there, so the
+ * compiler sees every size; dense layers share one function. They are written for the DSP extension's SMLAD, which multiplies two pairs of int16 and adds both
  * products; where there is none, the same code runs on portable C. Whatever the target, the results are the same bits:
  * firmware_export/reference.py specifies them.
  *
@@ -21,11 +21,15 @@
 #if defined(__GNUC__)
 #define EM_INLINE static inline __attribute__((always_inline, unused))
 #define EM_ALIGNED __attribute__((aligned(8)))
-#define EM_UNROLL _Pragma("GCC unroll 4")
+#define EM_SHARED static __attribute__((noinline, noclone, unused))
+#define EM_ROLLED _Pragma("GCC unroll 1")
+#define EM_UNROLLED _Pragma("GCC unroll 16")
 #else
 #define EM_INLINE static inline
 #define EM_ALIGNED
-#define EM_UNROLL
+#define EM_SHARED static
+#define EM_ROLLED
+#define EM_UNROLLED
 #endif
 
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
@@ -33,6 +37,13 @@
 #define EM_DSP 1
 #else
 #define EM_DSP 0
+#endif
+
+#if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT
+#include <arm_acle.h>
+#define EM_SATURATE 1
+#else
+#define EM_SATURATE 0
 #endif
 
 /* The innermost loops once more in assembly, for compilers that run out of registers: GCC 12 needs 1.5 times the
@@ -101,8 +112,12 @@ EM_INLINE int16_t em_requantize(int32_t sum, int32_t multiplier, int shift, int 
     const int rest = shift - 32;
     const int32_t rounding = (int32_t)1 << (rest - 1), offset = (int32_t)zero << rest;
     const int32_t upper = (int32_t)(uint32_t)((uint64_t)((int64_t)sum * multiplier) >> 32) + (rounding + offset);
-    const int32_t code = upper < 0 ? 0 : upper >> rest;
-    return (int16_t)(code < low ? low : code > 255 ? 255 : code);
+#if EM_SATURATE
+    const int32_t code = (int32_t)__usat(upper >> rest, 8);
+#else
+    const int32_t code = upper < 0 ? 0 : upper >> rest > 255 ? 255 : upper >> rest;
+#endif
+    return (int16_t)(low > 0 && code < low ? low : code);
 }
 
 EM_INLINE int32_t em_greater(int32_t a, int32_t b)

@@ -10,12 +10,12 @@
 
 /* codes: [4 * quads]; weights: [quads][2 pairs][4: rows 0 and 1 of either code, rows 2 and 3 of either code];
  * sums: [row 0, rows 0 and 1, row 2, rows 2 and 3]. */
-EM_INLINE void em_rows4(const int16_t *codes, const int16_t *weights, int quads, int32_t sums[4])
+EM_INLINE void em_rows4(const int16_t *codes, const int16_t *weights, unsigned quads, int32_t sums[4])
 {
 #if EM_ASSEMBLY
     int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
     uint32_t a, b, v, w, even;
-#define EM_HALF(code)                                                                                                  \
+#define EM_PAIR4(code)                                                                                                 \
     "ldrd %[v], %[w], [%[weights]], #8\n\t"                                                                            \
     "sxtb16 %[even], %[v]\n\t"                                                                                         \
     "smlad %[s1], " code ", %[v], %[s1]\n\t"                                                                           \
@@ -23,21 +23,23 @@ EM_INLINE void em_rows4(const int16_t *codes, const int16_t *weights, int quads,
     "sxtb16 %[even], %[w]\n\t"                                                                                         \
     "smlad %[s3], " code ", %[w], %[s3]\n\t"                                                                           \
     "smlad %[s2], " code ", %[even], %[s2]\n\t"
-#define EM_ROWS4(times)                                                                                                \
-    __asm__(".rept %c[count]\n\t"                                                                                      \
-            "ldrd %[a], %[b], [%[codes]], #8\n\t" EM_HALF("%[a]") EM_HALF("%[b]") ".endr"                              \
+#define EM_QUAD4 "ldrd %[a], %[b], [%[codes]], #8\n\t" EM_PAIR4("%[a]") EM_PAIR4("%[b]")
+#define EM_ROWS4(quads_of_it)                                                                                          \
+    __asm__(quads_of_it                                                                                                \
             : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [codes] "+r"(codes),                         \
               [weights] "+r"(weights), [a] "=&r"(a), [b] "=&r"(b), [v] "=&r"(v), [w] "=&r"(w), [even] "=&r"(even)      \
-            : [count] "i"(times)                                                                                       \
+            :                                                                                                          \
             : "memory")
-    for (int i = 0; i < quads / 4; i++)
-        EM_ROWS4(4);
-    EM_ROWS4(quads % 4);
+    if (quads % 2)
+        EM_ROWS4(EM_QUAD4);
+    for (unsigned i = quads / 2; i > 0; i--)
+        EM_ROWS4(EM_QUAD4 EM_QUAD4);
 #undef EM_ROWS4
-#undef EM_HALF
+#undef EM_QUAD4
+#undef EM_PAIR4
     sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
 #else
-    for (int i = 0; i < 2 * quads; i++) {
+    for (unsigned i = 0; i < 2 * quads; i++) {
         const em_pair code = em_load(codes + 2 * i);
         for (int two = 0; two < 4; two += 2) {
             const em_pair both = em_load(weights + 4 * i + two);
@@ -48,48 +50,61 @@ EM_INLINE void em_rows4(const int16_t *codes, const int16_t *weights, int quads,
 #endif
 }
 
-/* codes: [inputs], filled up with any codes to a multiple of 4, aligned to 4; weights: blocks of em_rows4, the last one
- * filled up with zeros, aligned to 4; offset, multiplier: [outputs]; result: [outputs]. */
-EM_INLINE void em_multiply(const int16_t *codes, int inputs, const int16_t *weights, int outputs, const int32_t *offset,
-                           const int32_t *multiplier, int shift, int zero, int low, int16_t *result)
+typedef struct {
+    int inputs, outputs;
+    int shift, zero, low;      /* em_requantize */
+    const void *weights;       /* of em_multiply or em_multiply_palette */
+    const int8_t *palette;     /* [16], or NULL */
+    const int32_t *offset;     /* [outputs]: what accumulators start with */
+    const int32_t *multiplier; /* [outputs] */
+} em_dense;
+
+/* The second row's sum, of 24 bits, from the first one's and that of first + 256 * second. */
+EM_INLINE int32_t em_second_row(int32_t first, int32_t both)
 {
-    const int quads = (inputs + 3) / 4;
-    for (int row = 0; row < outputs; row += 4) {
-        int32_t sums[4] = {0, 0, 0, 0};
-        em_rows4(codes, weights + 2 * row * quads, quads, sums);
-        for (int i = 0; i < 4 && row + i < outputs; i++) {
-            const int32_t first = sums[i / 2 * 2];
-            /* a multiple of 256, which division takes exactly */
-            const int32_t sum = i % 2 ? (int32_t)((uint32_t)sums[i / 2 * 2 + 1] - (uint32_t)first) / 256 : first;
-            result[row + i] = em_requantize(sum + offset[row + i], multiplier[row + i], shift, zero, low);
-        }
+    return (int32_t)((uint32_t)both - (uint32_t)first) / 256; /* exact: it is a multiple */
+}
+
+EM_INLINE void em_finish_rows4(const em_dense *layer, int row, const int32_t sums[4], int16_t *result)
+{
+    for (int i = 0; i < 4 && row + i < layer->outputs; i++) {
+        const int32_t sum = sums[i] + layer->offset[row + i];
+        result[row + i] = em_requantize(sum, layer->multiplier[row + i], layer->shift, layer->zero, layer->low);
     }
 }
 
-/* A layer whose weights share 16 values. table: 256 words, made here; palette: [16]; bytes: blocks of
- * [pairs of inputs][4 rows], each byte the codes of two weights, the first in the lower half. */
-EM_INLINE void em_multiply_palette(const int16_t *codes, int inputs, const uint8_t *bytes, const int8_t *palette,
-                                   int outputs, const int32_t *offset, const int32_t *multiplier, int shift, int zero,
-                                   int low, em_pair *table, int16_t *result)
+/* codes: [inputs], filled up with any codes to a multiple of 4, aligned to 4; weights: blocks of em_rows4, the last one
+ * filled up with zeros, aligned to 4; result: [outputs]. */
+EM_SHARED void em_multiply(const em_dense *layer, const int16_t *codes, int16_t *result)
 {
-    const int pairs = (inputs + 1) / 2;
-    for (int byte = 0; byte < 256; byte++)
-        table[byte] = (em_pair)(uint16_t)palette[byte % 16] | (em_pair)(uint16_t)palette[byte / 16] << 16;
-    for (int row = 0; row < outputs; row += 4) {
+    const unsigned quads = ((unsigned)layer->inputs + 3) / 4;
+    const int16_t *weights = (const int16_t *)layer->weights;
+    EM_ROLLED for (int row = 0; row < layer->outputs; row += 4)
+    {
         int32_t sums[4] = {0, 0, 0, 0};
-        const int16_t *code = codes;
-        EM_UNROLL for (int i = 0; i < pairs; i++)
-        {
-            const em_pair two = em_load(code);
-            sums[0] = em_multiply_add(two, table[bytes[0]], sums[0]);
-            sums[1] = em_multiply_add(two, table[bytes[1]], sums[1]);
-            sums[2] = em_multiply_add(two, table[bytes[2]], sums[2]);
-            sums[3] = em_multiply_add(two, table[bytes[3]], sums[3]);
-            code += 2;
-            bytes += 4;
-        }
-        for (int i = 0; i < 4 && row + i < outputs; i++)
-            result[row + i] = em_requantize(sums[i] + offset[row + i], multiplier[row + i], shift, zero, low);
+        em_rows4(codes, weights, quads, sums);
+        weights += 8 * quads;
+        sums[1] = em_second_row(sums[0], sums[1]);
+        sums[3] = em_second_row(sums[2], sums[3]);
+        em_finish_rows4(layer, row, sums, result);
+    }
+}
+
+/* A layer whose weights share 16 values. weights: blocks of [pairs of inputs][4 rows], each byte the codes of two
+ * weights, the first in the lower half; table: 256 words, made here. */
+EM_SHARED void em_multiply_palette(const em_dense *layer, const int16_t *codes, em_pair *table, int16_t *result)
+{
+    const int pairs = (layer->inputs + 1) / 2;
+    const uint8_t *bytes = (const uint8_t *)layer->weights;
+    for (int byte = 0; byte < 256; byte++)
+        table[byte] = (em_pair)(uint16_t)layer->palette[byte % 16] | (em_pair)(uint16_t)layer->palette[byte / 16] << 16;
+    EM_ROLLED for (int row = 0; row < layer->outputs; row += 4)
+    {
+        int32_t sums[4] = {0, 0, 0, 0};
+        for (int i = 0; i < pairs; i++, bytes += 4)
+            for (int of = 0; of < 4; of++)
+                sums[of] = em_multiply_add(em_load(codes + 2 * i), table[bytes[of]], sums[of]);
+        em_finish_rows4(layer, row, sums, result);
     }
 }
 

@@ -22,29 +22,24 @@ typedef struct { /* all constants */
 #define EM_FIRST_WIDTH(side, padding) (((side) + 2 * (padding) + 3) / 4 * 4)
 #define EM_FIRST_CODES(side, padding) (((side) + 2 * (padding)) * EM_FIRST_WIDTH(side, padding))
 
-/* image: [side][side], side a multiple of 4; padded: [side + 2 * padding][width]. */
+/* image: [side][side]; padded: [side + 2 * padding][width]. */
 EM_INLINE void em_pad_image(const uint8_t *image, int side, int padding, int width, int16_t *padded)
 {
     memset(padded, 0, sizeof *padded * (size_t)(width * (side + 2 * padding)));
-    for (int y = 0; y < side; y++) {
-        int16_t *row = padded + (y + padding) * width + padding;
-        for (int x = 0; x < side; x += 4) {
-            const uint32_t four = em_load(image + y * side + x);
-            const em_pair even = four & 0x00ff00ffu, odd = four >> 8 & 0x00ff00ffu;
-            em_store(row + x, (even & 0xffffu) | odd << 16);
-            em_store(row + x + 2, even >> 16 | (odd & 0xffff0000u));
-        }
-    }
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < side; x++)
+            padded[(y + padding) * width + padding + x] = image[y * side + x];
 }
 
-/* ink: [rows], for each row of the padded image a bit for each four columns, set if one of their pixels is not 0. */
+/* ink: [rows / 2], for each two rows of the padded image a bit for each four columns, set if a pixel is not 0. */
 EM_INLINE void em_find_ink(const int16_t *padded, int rows, int width, uint16_t *ink)
 {
-    for (int y = 0; y < rows; y++) {
+    for (int y = 0; y < rows / 2; y++) {
         uint32_t bits = 0;
-        for (int quad = 0; quad < width / 4; quad++)
-            if (em_load(padded + y * width + 4 * quad) | em_load(padded + y * width + 4 * quad + 2))
-                bits |= (uint32_t)1 << quad;
+        for (int quad = width / 4 - 1; quad >= 0; quad--) {
+            const int16_t *above = padded + 2 * y * width + 4 * quad, *below = above + width;
+            bits = bits << 1 | ((em_load(above) | em_load(above + 2) | em_load(below) | em_load(below + 2)) != 0);
+        }
         ink[y] = (uint16_t)bits;
     }
 }
@@ -62,15 +57,16 @@ EM_INLINE void em_first_row(const int16_t *codes, int width, const em_pair *weig
     "smlad %[s1], " left ", %[w], %[s1]\n\t"                                                                           \
     "smlad %[s2], " right ", %[v], %[s2]\n\t"                                                                          \
     "smlad %[s3], " right ", %[w], %[s3]\n\t"
-    __asm__(".rept 5\n\t"
-            "ldrd %[c], %[d], [%[codes], #8]\n\t"
-            "ldrd %[a], %[b], [%[codes]], %[next]\n\t" EM_TAPS("%[a]", "%[b]") EM_TAPS("%[b]", "%[c]")
-                EM_TAPS("%[c]", "%[d]") ".endr"
+#define EM_ROW                                                                                                         \
+    "ldrd %[c], %[d], [%[codes], #8]\n\t"                                                                              \
+    "ldrd %[a], %[b], [%[codes]], %[next]\n\t" EM_TAPS("%[a]", "%[b]") EM_TAPS("%[b]", "%[c]") EM_TAPS("%[c]", "%[d]")
+    __asm__(EM_ROW EM_ROW EM_ROW EM_ROW EM_ROW
             : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [codes] "+r"(codes),
               [weights] "+r"(weights), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [v] "=&r"(v),
               [w] "=&r"(w)
             : [next] "i"(2 * width)
             : "memory");
+#undef EM_ROW
 #undef EM_TAPS
     sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
 #else
@@ -101,7 +97,7 @@ EM_INLINE void em_first_weights(const int8_t *weights, em_pair *words)
 }
 
 /* image: [side][side]; weights: [outputs][5][5]; offset, multiplier: [outputs]; padded: EM_FIRST_CODES int16;
- * words: EM_FIRST_WORDS; ink: a uint16_t for each row of the padded image. */
+ * words: EM_FIRST_WORDS; ink: a uint16_t for each two rows of the padded image. */
 EM_INLINE void em_convolve_image(const em_first layer, const uint8_t *image, const int8_t *weights,
                                  const int32_t *offset, const int32_t *multiplier, int16_t *padded, em_pair *words,
                                  uint16_t *ink, int16_t *result)
@@ -110,26 +106,29 @@ EM_INLINE void em_convolve_image(const em_first layer, const uint8_t *image, con
     const int pooled = (rows - EM_FIRST_KERNEL + 1) / 2;
     em_pad_image(image, layer.side, layer.padding, width, padded);
     em_find_ink(padded, rows, width, ink);
-    for (int output = 0; output < layer.outputs; output++) {
+    EM_ROLLED for (int output = 0; output < layer.outputs; output++)
+    {
         const int32_t start = offset[output], by = multiplier[output];
         const int16_t empty = em_requantize(start, by, layer.shift, layer.zero, layer.low);
         em_first_weights(weights + 25 * output, words);
-        for (int y = 0; y < pooled; y++) {
-            uint32_t seen = 0;
-            for (int row = 0; row < EM_FIRST_KERNEL + 1; row++)
-                seen |= ink[2 * y + row];
-            for (int i = 0; i < pooled; i += 2) {
+        EM_ROLLED for (int y = 0; y < pooled; y++)
+        {
+            const uint32_t seen = (uint32_t)ink[y] | ink[y + 1] | ink[y + 2];
+            EM_ROLLED for (int i = 0; i < pooled; i += 2)
+            {
                 const int x = i + 2 <= pooled ? i : pooled - 2; /* an odd last pool goes with the one before it */
                 int16_t *to = result + output * layer.of_channel + y * layer.of_row + x * layer.of_position;
                 to[0] = to[layer.of_position] = empty;
                 /* eight columns from 2 * x on: two or three fours */
                 if (seen >> (x / 2) & (x % 2 ? 7u : 3u)) {
                     const int16_t *codes = padded + 2 * y * width + 2 * x;
-                    int32_t above[4] = {start, start, start, start}, below[4] = {start, start, start, start};
-                    em_first_row(codes, width, words, above);
-                    em_first_row(codes + width, width, words, below);
-                    const int32_t left = em_greater(em_greater(above[0], above[1]), em_greater(below[0], below[1]));
-                    const int32_t right = em_greater(em_greater(above[2], above[3]), em_greater(below[2], below[3]));
+                    int32_t left = INT32_MIN, right = INT32_MIN;
+                    for (int line = 0; line < 2; line++, codes += width) {
+                        int32_t sums[4] = {start, start, start, start};
+                        em_first_row(codes, width, words, sums);
+                        left = em_greater(left, em_greater(sums[0], sums[1]));
+                        right = em_greater(right, em_greater(sums[2], sums[3]));
+                    }
                     to[0] = em_requantize(left, by, layer.shift, layer.zero, layer.low);
                     to[layer.of_position] = em_requantize(right, by, layer.shift, layer.zero, layer.low);
                 }
