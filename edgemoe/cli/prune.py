@@ -64,7 +64,7 @@ def prune(
     palette_epochs: PaletteEpochs = 8,
     rate: Rate = RATE,
     fall: Fall = "cosine",
-    retained: Retained = 4000,
+    retained: Retained = 3500,
     criterion: Criterion = "taylor",
     schedule: Annotated[
         str, typer.Option(help="When channels go: one-shot, or such as iterative or dpf, which cannot be resumed.")

@@ -55,7 +55,7 @@ def train_global(
     palette_epochs: PaletteEpochs = 8,
     rate: Rate = RATE,
     fall: Fall = "cosine",
-    retained: Retained = 4000,
+    retained: Retained = 3500,
     criterion: Criterion = "taylor",
     name: Annotated[
         str | None, typer.Option(help="The expert's name; by default lenet5- and the classes' name.")

@@ -15,7 +15,7 @@ from edgemoe.data import draw_shots, load_samples
 from edgemoe.device.distort import COPIES, distorted
 from edgemoe.device.global_expert import GlobalExpert, softmax
 from edgemoe.device.retention import Taps
-from edgemoe.device.standardize import pool
+from edgemoe.device.statistics import pool
 from edgemoe.device.support import Own
 from edgemoe.errors import EdgemoeError
 
