@@ -13,8 +13,6 @@
 #define DEPTHS 1512775.4f  /* of a logit: 2**20 log2(e) */
 #define DEEP 536870912.0f  /* 2**29: the most that the local expert corrects a logit by, a factor of 2**512 */
 #define LOGIT_DEPTH ((uint32_t)(EM_LOGIT_STEP * DEPTHS * 256.0f + 0.5f)) /* of a step of the logits, times 2**8 */
-#define RARE ((int32_t)(4.0f * DEPTHS)) /* symbols.py: how far below the classes a taught symbol's base lies */
-#define FAR_BELOW (1 << 30)             /* and that of others, which no correction brings back: 2**-1024 is 0 */
 #define SWITCH 0.05f       /* session.py: probability that the next image is another person's */
 #define CAUTION 0.25f      /* the share of the threshold that a session asks for */
 #define EVIDENCE 4.0f      /* log-odds that one image may add to a session's memory */
@@ -48,6 +46,9 @@ static float centre(const int8_t *weights, const float *means, size_t count) {
     return (float)sum * (1.0f / (1 << MEAN_BITS));
 }
 
+/* Classes and this profile's spare symbols. */
+static size_t rows_of(const em_profile *profile) { return EM_CLASSES + (EM_SPARE > 0 ? (size_t)profile->spare : 0); }
+
 static int any(const int8_t *codes, size_t count) {
     size_t i;
     for (i = 0; i < count; i++) {
@@ -58,7 +59,7 @@ static int any(const int8_t *codes, size_t count) {
 
 void em_fold(em *moe) {
     const em_profile *from = &moe->profile;
-    const size_t rows = EM_CLASSES + (size_t)from->spare;
+    const size_t rows = rows_of(from);
     size_t row;
     moe->gate_step = em_half_to_float(from->gate_scale) * (1.0f / EM_FEATURE_SCALE);
     moe->gate_offset = from->gate_bias - moe->gate_step * centre(from->gate, em_feature_mean, EM_FEATURES);
@@ -88,7 +89,7 @@ void em_pool(const uint8_t *features, uint16_t *sums) {
                 right += features[EM_MAP_COLUMNS / 2 + column];
             }
             if (row < TALL) top[0] += left, top[1] += right;
-            if (row >= EM_MAP_ROWS / 2) bottom[0] += left, bottom[1] += right;
+            if (row + TALL >= EM_MAP_ROWS) bottom[0] += left, bottom[1] += right;
         }
         sums[0] = (uint16_t)top[0];
         sums[1] = (uint16_t)top[1];
@@ -106,70 +107,80 @@ static size_t largest(const uint8_t *codes, size_t count) {
     return best;
 }
 
-/* The local expert's correction of a logit, as depth. */
-static int32_t as_depth(float correction) {
-    const float depth = correction * -DEPTHS;
+int32_t em_depth(float logit) {
+    const float depth = logit * -DEPTHS;
     return (int32_t)(depth > DEEP ? DEEP : depth < -DEEP ? -DEEP : depth);
 }
 
-/* Make of the global expert's depths the local expert's. together: the depth of all classes' powers added up; depths:
- * EM_CLASSES, then room for the spare symbols. */
-static void correct(const em *moe, int32_t together, int32_t *depths) {
-    const size_t rows = EM_CLASSES + (size_t)moe->profile.spare;
+int32_t em_depth_of_all(uint32_t sum) { return em_depth(em_log((float)sum * (1.0f / 33554432))); /* 2**25 is 1 */ }
+
+size_t em_view_local(const em *moe, const uint8_t *features, em_views *views) {
+    const size_t rows = rows_of(&moe->profile);
+    int32_t *depths = views->of_local;
     uint16_t sums[EM_POOLED];
     int32_t dots[4];
-    size_t row, i;
-    em_pool(moe->features, sums);
+    size_t row, i, best;
+    em_pool(features, sums);
     em_order_sums(sums, EM_POOLED);
     for (row = EM_CLASSES; row < rows; row++) {
-        depths[row] = any(moe->profile.local[row], EM_COLUMNS) ? together + RARE : FAR_BELOW;
+        const int taught = any(moe->profile.local[row], EM_COLUMNS);
+        depths[row] = taught ? em_depth_of_all(views->global_sum) + EM_RARE : EM_FAR_BELOW;
     }
     for (row = 0; row < rows; row += 4) {
         const size_t first = row + 4 <= rows || rows < 4 ? row : rows - 4; /* the last four may overlap those before */
         em_dot_sums(moe->profile.local[first], EM_COLUMNS, sums, EM_POOLED, dots);
         for (i = row; i < first + 4 && i < rows; i++) {
-            depths[i] += as_depth(moe->local_step[i] * (float)dots[i - first] + moe->local_offset[i]);
+            depths[i] += em_depth(moe->local_step[i] * (float)dots[i - first] + moe->local_offset[i]);
         }
     }
+    views->local_sum = em_powers(depths, rows, &best);
+    return best;
 }
 
-/* What the mixture makes of the network's codes, the local expert weighing gate in [0, 1].
- *
- * Logits are integers here, counted down from the largest: depths, of which 2**20 halve a probability. So cores without
- * a floating-point unit answer nearly as quickly, and probabilities are right within 2**-20. */
-static void answer_with(const em *moe, float gate, em_answer *answer) {
-    const size_t rows = EM_CLASSES + (size_t)moe->profile.spare;
-    const size_t top = largest(moe->logits, EM_CLASSES);
-    int32_t of_global[EM_ROWS], of_local[EM_ROWS];
-    uint32_t global_sum, local_sum, global_share, local_share, most = 0;
+size_t em_view_global(const uint8_t *logits, em_views *views) {
+    const size_t top = largest(logits, EM_CLASSES);
     size_t row, best;
     for (row = 0; row < EM_CLASSES; row++) {
-        const unsigned below = (unsigned)(moe->logits[top] - moe->logits[row]);
-        of_global[row] = of_local[row] = (int32_t)((uint64_t)below * LOGIT_DEPTH >> 8);
+        const unsigned below = (unsigned)(logits[top] - logits[row]);
+        views->of_global[row] = views->of_local[row] = (int32_t)((uint64_t)below * LOGIT_DEPTH >> 8);
     }
-    global_sum = em_powers(of_global, EM_CLASSES, &best);
-    answer->label = answer->global_label = answer->local_label = (uint16_t)top;
-    answer->confidence = 33554432.0f / (float)global_sum; /* 2**25 is 1 */
-    answer->gate = gate;
-    if (gate <= 0.0f) return;
-    correct(moe, as_depth(em_log((float)global_sum * (1.0f / 33554432))), of_local);
-    local_sum = em_powers(of_local, rows, &best);
-    answer->local_label = (uint16_t)best;
-    global_share = (uint32_t)((1.0f - gate) * 72057594037927936.0f / (float)global_sum); /* 2**56, over 2**25 or more */
-    local_share = (uint32_t)(gate * 72057594037927936.0f / (float)local_sum);
-    for (row = 0; row < rows; row++) {
-        uint64_t mixed = (uint64_t)local_share * (uint32_t)of_local[row];
-        if (row < EM_CLASSES) mixed += (uint64_t)global_share * (uint32_t)of_global[row]; /* it knows no spare symbols */
-        if ((uint32_t)(mixed >> 32) > most) {
-            most = (uint32_t)(mixed >> 32);
-            answer->label = (uint16_t)row;
-        }
-    }
-    answer->confidence = (float)most * (1.0f / 16777216);
+    views->global_sum = em_powers(views->of_global, EM_CLASSES, &best);
+    return top;
 }
 
-/* The local expert's weight. */
-static float weigh(float log_odds) {
+size_t em_mix(const em_views *views, size_t rows, float gate, float *confidence) {
+    /* 2**56, over 2**25 or more */
+    const uint32_t global_share = (uint32_t)((1.0f - gate) * 72057594037927936.0f / (float)views->global_sum);
+    const uint32_t local_share = (uint32_t)(gate * 72057594037927936.0f / (float)views->local_sum);
+    uint32_t most = 0;
+    size_t row, best = 0;
+    for (row = 0; row < rows; row++) {
+        uint64_t mixed = (uint64_t)local_share * (uint32_t)views->of_local[row];
+        if (row < EM_CLASSES) { /* the global expert knows no spare symbols */
+            mixed += (uint64_t)global_share * (uint32_t)views->of_global[row];
+        }
+        if ((uint32_t)(mixed >> 32) > most) {
+            most = (uint32_t)(mixed >> 32);
+            best = row;
+        }
+    }
+    *confidence = (float)most * (1.0f / 16777216);
+    return best;
+}
+
+/* What the mixture makes of the network's codes, the local expert weighing gate in [0, 1]. In integers, cores without a
+ * floating-point unit answer nearly as quickly, and probabilities are right within 2**-20. */
+static void answer_with(const em *moe, float gate, em_answer *answer) {
+    em_views views;
+    answer->label = answer->global_label = answer->local_label = (uint16_t)em_view_global(moe->logits, &views);
+    answer->confidence = 33554432.0f / (float)views.global_sum; /* 2**25 is 1 */
+    answer->gate = gate;
+    if (gate <= 0.0f) return;
+    answer->local_label = (uint16_t)em_view_local(moe, moe->features, &views);
+    answer->label = (uint16_t)em_mix(&views, rows_of(&moe->profile), gate, &answer->confidence);
+}
+
+float em_weigh(float log_odds) {
     const float weight = 1.0f / (1.0f + em_exp(-log_odds));
     return weight < CLOSED ? 0.0f : weight;
 }
@@ -178,7 +189,7 @@ em_status em_predict(em *moe, const uint8_t *image, em_answer *answer) {
     float gate = 0.0f;
     if (moe == NULL || image == NULL || answer == NULL) return EM_NULL;
     em_network(image, moe->features, moe->logits, moe->work);
-    if (moe->profile.flags & ACCEPTED) gate = weigh(em_log_odds(moe, moe->features) - moe->profile.threshold);
+    if (moe->profile.flags & ACCEPTED) gate = em_weigh(em_log_odds(moe, moe->features) - moe->profile.threshold);
     answer_with(moe, gate, answer);
     return EM_OK;
 }
@@ -206,29 +217,23 @@ em_status em_session_predict(em *moe, const uint8_t *image, em_answer *answer) {
     em_network(image, moe->features, moe->logits, moe->work);
     if (moe->profile.flags & ACCEPTED) {
         const float now = remember(&moe->user, em_log_odds(moe, moe->features));
-        gate = weigh(now - CAUTION * moe->profile.threshold);
+        gate = em_weigh(now - CAUTION * moe->profile.threshold);
     }
     answer_with(moe, gate, answer);
     return EM_OK;
 }
 
 em_status em_observe(em *moe, const uint8_t *image, uint16_t label, em_sample *sample) {
-    uint16_t sums[EM_POOLED];
-    size_t i;
     if (moe == NULL || image == NULL || sample == NULL) return EM_NULL;
-    if (label >= EM_CLASSES + moe->profile.spare) return EM_LABEL;
-    em_network(image, moe->features, moe->logits, moe->work);
-    em_pool(moe->features, sums);
+    if (label >= rows_of(&moe->profile)) return EM_LABEL;
+    em_network(image, sample->features, sample->logits, moe->work);
     sample->label = (uint8_t)label;
-    for (i = 0; i < EM_POOLED; i++) sample->pooled[i] = (uint8_t)((2u * sums[i] + EM_QUARTER) / (2u * EM_QUARTER));
-    memcpy(sample->logits, moe->logits, EM_CLASSES);
-    em_project(moe->features, sample->gate);
     return EM_OK;
 }
 
 uint32_t em_character(const em *moe, uint16_t label) {
     if (label < EM_CLASSES) return em_codepoints[label];
-    if (moe == NULL || label >= EM_CLASSES + moe->profile.spare) return 0;
+    if (moe == NULL || label >= rows_of(&moe->profile)) return 0;
     return moe->profile.symbols[label - EM_CLASSES];
 }
 
