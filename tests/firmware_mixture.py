@@ -25,7 +25,6 @@ from firmware_export.toolchain import WARNINGS, build
 C = Path(__file__).resolve().parents[1] / "firmware_export" / "c"
 SOURCES = [C / f"em_{part}.c" for part in ("math", "mixture", "pack", "profile", "store", "strokes", "symbols")]
 UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=undefined")
-GATE_INPUTS = 4
 
 STUB = """
 #include "em_internal.h"
@@ -37,10 +36,6 @@ void em_network(const uint8_t *image, uint8_t *features, uint8_t *logits, void *
 }
 size_t test_profile_most(void) { return EM_PROFILE_MOST; }
 size_t test_slot_bytes(void) { return EM_SLOT_BYTES; }
-void em_project(const uint8_t *features, int8_t *out) {
-    size_t i;
-    for (i = 0; i < EM_GATE_INPUTS; i++) out[i] = (int8_t)(features[i] - 128);
-}
 """
 
 
@@ -161,7 +156,7 @@ class Expert:
         sizes = {
             "CLASSES": len(self.classes), "SPARE": self.spare, "CHANNELS": channels, "MAP_ROWS": rows,
             "MAP_COLUMNS": columns, "FEATURES": self.features, "POOLED": self.pooled,
-            "QUARTER": (rows + 1) // 2 * ((columns + 1) // 2), "GATE_INPUTS": GATE_INPUTS, "LOGIT_ZERO": self.logit_zero,
+            "QUARTER": (rows + 1) // 2 * ((columns + 1) // 2), "LOGIT_ZERO": self.logit_zero,
             "NETWORK_SCRATCH": 64, "ARENA_PREDICT": 65536, "ARENA_TRAIN": 131072, "SAMPLES_MOST": 100,
         }  # fmt: skip
         reals = {

@@ -13,6 +13,8 @@
 #define DEPTHS 1512775.4f  /* of a logit: 2**20 log2(e) */
 #define DEEP 536870912.0f  /* 2**29: the most that the local expert corrects a logit by, a factor of 2**512 */
 #define LOGIT_DEPTH ((uint32_t)(EM_LOGIT_STEP * DEPTHS * 256.0f + 0.5f)) /* of a step of the logits, times 2**8 */
+#define ONE 33554432.0f             /* 2**25: the largest power */
+#define SHARES 72057594037927936.0f /* 2**56: over a sum of powers, ONE or more, it fits 32 bits */
 #define SWITCH 0.05f       /* session.py: probability that the next image is another person's */
 #define CAUTION 0.25f      /* the share of the threshold that a session asks for */
 #define EVIDENCE 4.0f      /* log-odds that one image may add to a session's memory */
@@ -69,7 +71,6 @@ void em_fold(em *moe) {
         const float middle = centre(weights, em_pooled_mean, EM_POOLED) * (1.0f / EM_POOLED_SCALE);
         moe->local_step[row] = scale * (1.0f / (EM_POOLED_SCALE * EM_QUARTER));
         moe->local_offset[row] = scale * ((float)weights[EM_POOLED] - middle);
-        if (!any(weights, EM_COLUMNS)) moe->local_step[row] = 0.0f; /* it corrects nothing */
     }
 }
 
@@ -112,7 +113,7 @@ int32_t em_depth(float logit) {
     return (int32_t)(depth > DEEP ? DEEP : depth < -DEEP ? -DEEP : depth);
 }
 
-int32_t em_depth_of_all(uint32_t sum) { return em_depth(em_log((float)sum * (1.0f / 33554432))); /* 2**25 is 1 */ }
+int32_t em_depth_of_all(uint32_t sum) { return em_depth(em_log((float)sum * (1.0f / ONE))); }
 
 size_t em_view_local(const em *moe, const uint8_t *features, em_views *views) {
     const size_t rows = rows_of(&moe->profile);
@@ -137,21 +138,26 @@ size_t em_view_local(const em *moe, const uint8_t *features, em_views *views) {
     return best;
 }
 
-size_t em_view_global(const uint8_t *logits, em_views *views) {
+size_t em_depths(const uint8_t *logits, int32_t *depths) {
     const size_t top = largest(logits, EM_CLASSES);
-    size_t row, best;
+    size_t row;
     for (row = 0; row < EM_CLASSES; row++) {
-        const unsigned below = (unsigned)(logits[top] - logits[row]);
-        views->of_global[row] = views->of_local[row] = (int32_t)((uint64_t)below * LOGIT_DEPTH >> 8);
+        depths[row] = (int32_t)((uint64_t)(unsigned)(logits[top] - logits[row]) * LOGIT_DEPTH >> 8);
     }
+    return top;
+}
+
+size_t em_view_global(const uint8_t *logits, em_views *views) {
+    const size_t top = em_depths(logits, views->of_global);
+    size_t best;
+    memcpy(views->of_local, views->of_global, EM_CLASSES * sizeof(int32_t));
     views->global_sum = em_powers(views->of_global, EM_CLASSES, &best);
     return top;
 }
 
 size_t em_mix(const em_views *views, size_t rows, float gate, float *confidence) {
-    /* 2**56, over 2**25 or more */
-    const uint32_t global_share = (uint32_t)((1.0f - gate) * 72057594037927936.0f / (float)views->global_sum);
-    const uint32_t local_share = (uint32_t)(gate * 72057594037927936.0f / (float)views->local_sum);
+    const uint32_t global_share = (uint32_t)((1.0f - gate) * SHARES / (float)views->global_sum);
+    const uint32_t local_share = (uint32_t)(gate * SHARES / (float)views->local_sum);
     uint32_t most = 0;
     size_t row, best = 0;
     for (row = 0; row < rows; row++) {
@@ -164,7 +170,7 @@ size_t em_mix(const em_views *views, size_t rows, float gate, float *confidence)
             best = row;
         }
     }
-    *confidence = (float)most * (1.0f / 16777216);
+    *confidence = (float)most * (1.0f / 16777216); /* SHARES / 2**32 */
     return best;
 }
 
@@ -173,7 +179,7 @@ size_t em_mix(const em_views *views, size_t rows, float gate, float *confidence)
 static void answer_with(const em *moe, float gate, em_answer *answer) {
     em_views views;
     answer->label = answer->global_label = answer->local_label = (uint16_t)em_view_global(moe->logits, &views);
-    answer->confidence = 33554432.0f / (float)views.global_sum; /* 2**25 is 1 */
+    answer->confidence = ONE / (float)views.global_sum;
     answer->gate = gate;
     if (gate <= 0.0f) return;
     answer->local_label = (uint16_t)em_view_local(moe, moe->features, &views);
