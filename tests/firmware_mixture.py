@@ -157,7 +157,7 @@ class Expert:
             "CLASSES": len(self.classes), "SPARE": self.spare, "CHANNELS": channels, "MAP_ROWS": rows,
             "MAP_COLUMNS": columns, "FEATURES": self.features, "POOLED": self.pooled,
             "QUARTER": (rows + 1) // 2 * ((columns + 1) // 2), "LOGIT_ZERO": self.logit_zero,
-            "NETWORK_SCRATCH": 64, "ARENA_PREDICT": 65536, "ARENA_TRAIN": 131072, "SAMPLES_MOST": 100,
+            "NETWORK_SCRATCH": 64, "ARENA_PREDICT": 65536, "ARENA_TRAIN": 131072, "SAMPLES_MOST": 100, "RETAINED": 1, "RETAINED_TRAINING": 1,
         }  # fmt: skip
         reals = {
             "FEATURE_STEP": self.feature_step, "LOGIT_STEP": self.logit_step,

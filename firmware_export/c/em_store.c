@@ -27,9 +27,9 @@ static found look(const uint8_t *slot, size_t slot_bytes) {
     here.sequence = em_read32(slot + 4);
     here.status = EM_EMPTY;
     if (memcmp(slot, "EDGS", 4) != 0 || em_crc32(slot, 12) != em_read32(slot + 12)) return here;
-    if (here.bytes > slot_bytes - SLOT_HEADER) return here;
-    here.status = em_check(here.profile, here.bytes);
-    if (here.status == EM_NO_PROFILE || here.status == EM_CHECKSUM) here.status = EM_EMPTY;
+    if (here.bytes < 4 || here.bytes > slot_bytes - SLOT_HEADER) return here;
+    if (em_crc32(here.profile, here.bytes - 4) != em_read32(here.profile + here.bytes - 4)) return here;
+    here.status = em_check(here.profile, here.bytes); /* another version, say, but whole */
     return here;
 }
 
