@@ -122,8 +122,9 @@ def accept(
     session, where the gate knows who wrote the ones before: by the exact one-sided sign test of the answers that turn
     (McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12, 1947). They are judged by parts that learnt from fewer samples than the user gave, and so
-    underrate: of 160 fits to writers_small.npz, all eleven that showed no gain did gain. Where no loss is shown, the
-    mixture is therefore taken on trust, unless the labels do not seem to be the images': see `RECOGNIZED`.
+    underrate: of 160 fits to writers_small.npz, with an earlier gate, all eleven that showed no gain did gain. Where no
+    loss is shown, the mixture is therefore taken on trust, unless the labels do not seem to be the images': see
+    `RECOGNIZED`.
 
     Parameters
     ----------

@@ -25,6 +25,7 @@ __all__ = ["Bundle", "fingerprint", "read_bundle", "write_bundle"]
 
 VERSION = 2  # since the first, it holds statistics
 LIMIT = 64 << 20  # bytes, of the file and of all it unpacks to: a LeNet-5 with its retention set needs 1 to 10 MB
+LEAST = 8  # samples in a retention set, for an eighth of it not to be empty
 MEMBERS = ("metadata.json", "float32.onnx", "int8.onnx", "retention.npz", "statistics.npz")
 TAPS = ("logits", "features")
 
@@ -78,7 +79,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     Raises
     ------
     EdgemoeError
-        If the file is no bundle, is damaged, or is of a newer version.
+        If the file is no bundle, is damaged, or is of another version.
     """
     name = os.fspath(path)
     content = read_bounded(path, LIMIT)
@@ -101,7 +102,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 
 def _check(bundle: Bundle, source: str) -> None:
-    """Raise unless the metadata and the retention set fit each other."""
+    """Raise unless metadata, retention set and statistics fit each other."""
     metadata, retention = bundle.metadata, bundle.retention
     channels, rows, columns = metadata["feature_map"]
     sizes = {"logits": len(metadata["classes"]), "features": channels * rows * columns}
@@ -110,7 +111,7 @@ def _check(bundle: Bundle, source: str) -> None:
             raise EdgemoeError(f"{source}: the retention set has {retention.codes[tap].shape[1]} {tap}, not {size}")
     if len(bundle.statistics.mean) != sizes["features"]:
         raise EdgemoeError(f"{source}: statistics of {len(bundle.statistics.mean)} features, not {sizes['features']}")
-    if not isinstance(metadata["name"], str) or len(retention) < 4 or retention.labels.max() >= sizes["logits"]:
+    if not isinstance(metadata["name"], str) or len(retention) < LEAST or retention.labels.max() >= sizes["logits"]:
         raise EdgemoeError(f"{source}: its name or its retention set's labels are unusable")
 
 
@@ -146,7 +147,8 @@ def _unpack(content: bytes, source: str) -> dict[str, npt.NDArray[Any]]:
 
 def _read_statistics(content: bytes, source: str) -> Statistics:
     arrays = _unpack(content, f"{source}: statistics.npz")
-    mean, roots, codes = (arrays[name] for name in ("mean", "roots", "codes"))
+    mean, roots = (arrays[name].astype(np.float32) for name in ("mean", "roots"))
+    codes = arrays["codes"]
     numbers = [float(arrays[name]) for name in ("step", "feature_scale", "pooled_scale")]
     size = len(mean)
     shapes = mean.shape, roots.shape, codes.shape
@@ -155,7 +157,7 @@ def _read_statistics(content: bytes, source: str) -> Statistics:
     positive = np.concatenate([roots, numbers])
     if not (np.isfinite(mean).all() and np.isfinite(positive).all() and positive.min() > 0):
         raise EdgemoeError(f"{source}: statistics.npz: a scale is not positive, or a mean not finite")
-    return Statistics(mean.astype(np.float32), roots.astype(np.float32), codes, *numbers)
+    return Statistics(mean, roots, codes, *numbers)
 
 
 def _read_retention(content: bytes, source: str) -> RetentionSet:

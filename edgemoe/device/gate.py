@@ -64,7 +64,7 @@ def fit_gate(user: Array, generic: Array, precision: Array) -> tuple[Array, floa
     user : ndarray of float32, shape (n, F)
         Standardized features of the user's samples.
     generic : ndarray of float32, shape (m, F)
-        Those of the retention set's training part.
+        Those of the retention set's first part, `GlobalExpert.generic`.
     precision : ndarray of float32, shape (F, F)
         The inverse covariance of generic samples, `Standardizer.precision`.
 
@@ -87,7 +87,9 @@ def fit_gate(user: Array, generic: Array, precision: Array) -> tuple[Array, floa
 def calibrate(user: Array, generic: Array) -> tuple[float, float]:
     """Return slope and shift of the log-odds that a score is the user's, both sides weighing the same.
 
-    Newton's method, with steps halved until none raises the loss.
+    Newton's method, with steps halved until none raises the loss. Of two to eight samples, the user's may score lower
+    than other people's: each is judged by few that show other characters. A gate that took this for a rule would open
+    for whatever is least like the user's, so that a slope is never negative: both are then 0, and nothing is known.
 
     Parameters
     ----------
@@ -120,4 +122,4 @@ def calibrate(user: Array, generic: Array) -> tuple[float, float]:
         if found >= lowest:
             break
         slope, shift, lowest = slope - step[0], shift - step[1], found
-    return slope / spread, shift - slope * middle / spread
+    return (slope / spread, shift - slope * middle / spread) if slope > 0 else (0.0, 0.0)

@@ -1,8 +1,9 @@
 """Learning from one correction at a time, at the cost of some inferences.
 
-The parts are kept exact, as they were before rounding, and move a little with each correction; the acceptance test's
-threshold is raised whenever the held-out retention samples ask for it. What the whole training does on all samples
-(`Personalizer.fit`) these steps approach.
+The parts are kept exact, as they were before rounding. Where the samples of before are at hand, the local expert moves
+a few steps with each correction, towards what the whole training (`Personalizer.fit`) would give, and the gate is found
+anew; where they are not, both move towards the correction alone. The acceptance test's threshold is raised whenever the
+held-out retention samples ask for it.
 """
 
 from dataclasses import dataclass, replace
@@ -122,7 +123,9 @@ def absorb(inverse: Array, inputs: Array, importance: float = 1.0) -> Array:
 
 
 def grow(weights: Weights, lesson: Lesson, gate: tuple[Array, float], bits: int) -> Weights:
-    """Move the local expert a few steps towards what training on all samples would give; no step raises the loss.
+    """Move the local expert a few steps towards what training on all samples would give, and take the gate as given.
+
+    Of the weights on the way those are kept that, rounded, have the lowest loss.
 
     Parameters
     ----------

@@ -127,9 +127,10 @@ def correction_gradient(weights: npt.NDArray[np.float32], lesson: Lesson, decay:
 def fit_local_expert(lesson: Lesson) -> npt.NDArray[np.float32]:
     """Train the correction: multinomial logistic regression on top of the frozen logits.
 
-    Gradient descent in small batches, in place: eight epochs come as close to the optimum as 150 accelerated steps on
-    all samples, and a microcontroller needs memory for the weights alone. The steps shrink as 1 / (1 + epoch / SLOWER),
-    and the order is a fixed one that keeps like samples apart (see `order_of`).
+    Gradient descent in small batches, in place: a microcontroller needs memory for the weights alone. The steps shrink
+    as 1 / (1 + epoch / SLOWER), and the order is a fixed one that keeps like samples apart (see `order_of`). It ends
+    near the optimum, not at it: of what a solver takes off the loss, with samples of five writers of writers_small.npz,
+    it takes off 91 to 99.9 %, and 98 % in the middle case.
 
     Returns
     -------

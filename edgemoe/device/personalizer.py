@@ -6,14 +6,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from edgemoe.classes import merge_labels
-from edgemoe.device.distort import COPIES, distorted
+from edgemoe.device.distort import COPIES
 from edgemoe.device.global_expert import GlobalExpert, as_images
 from edgemoe.device.learning import CONFIDENCE, Weights, grow
 from edgemoe.device.local_expert import Lesson
 from edgemoe.device.mixture import MixtureOfExperts
-from edgemoe.device.retention import Taps
-from edgemoe.device.support import Sample, Support, read_support, write_support
+from edgemoe.device.support import Sample, Support, read_support, samples_of, see, write_support
 from edgemoe.device.symbols import check_symbols
 from edgemoe.device.training import SIZES, teach, teach_gate, train, untrained
 from edgemoe.errors import EdgemoeError
@@ -43,7 +41,7 @@ class Personalizer(MixtureOfExperts):
         Spare symbols: characters that may be taught although the global expert has no class for them.
     copies : int
         Distorted copies that the local expert learns each sample with, 0 to 16. Each costs an inference; the firmware,
-        where that is dear, makes none.
+        where that is dear, makes none. If another number is set, the next sample or training has all copies made anew.
 
     Examples
     --------
@@ -83,6 +81,8 @@ class Personalizer(MixtureOfExperts):
         cls, path: str | os.PathLike[str], ge: GlobalExpert, support: str | os.PathLike[str] | None = None
     ) -> "Personalizer":
         """Load a profile to go on from, with the samples that `save_support` wrote if they are at hand.
+
+        Confidence, seed and copies are not in a profile: they are the constructor's own until `set_params` sets others.
 
         Raises
         ------
@@ -136,8 +136,8 @@ class Personalizer(MixtureOfExperts):
         for name, value in params.items():
             if name not in self.get_params():
                 raise EdgemoeError(f"Personalizer has no parameter {name!r}; it has {', '.join(self.get_params())}")
-            if name in ("ge", "copies") and value is not getattr(self, name):
-                vars(self).pop("_support", None)  # samples as another expert saw them, or with other copies
+            if name == "ge" and value is not self.ge:
+                vars(self).pop("_support", None)  # samples as another expert saw them
             setattr(self, name, value)
         return self
 
@@ -163,7 +163,7 @@ class Personalizer(MixtureOfExperts):
 
     def partial_fit(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> "Personalizer":
         """Add samples to those learnt from so far, and train on all of them."""
-        self._train(Support([*self.support, *self._read(images, labels)]))
+        self._train(Support([*self._known(), *self._read(images, labels)]))
         self._resumed = False
         return self
 
@@ -187,8 +187,9 @@ class Personalizer(MixtureOfExperts):
             if self._support is None:
                 self._learn_alone(taps, target)
                 return self
-            (sample,) = self._samples(array[None], [str(self.classes_[target])], [target], taps)
-            relabelled, support = self._support.contradicts(sample), self._support.plus(sample)
+            (sample,) = see(self.ge, array[None], [str(self.classes_[target])], [target], taps, self.copies)
+            known = self._known()
+            relabelled, support = known.contradicts(sample), known.plus(sample)
         except EdgemoeError:
             if not begun:
                 del self.profile
@@ -201,7 +202,7 @@ class Personalizer(MixtureOfExperts):
             self._train(support)
             self._history = history
         else:
-            self._step(self._grown(support), len(support), _support=support)
+            self._step(self._grown(known, support), len(support), _support=support)
         return self
 
     def forget(self, image: npt.ArrayLike) -> "Personalizer":
@@ -215,7 +216,7 @@ class Personalizer(MixtureOfExperts):
         array = as_images(image, "image")
         if len(array) != 1:
             raise EdgemoeError(f"image: expected one image, got {len(array)}")
-        self._retrain(self.support.without(array[0]))
+        self._retrain(self._known().without(array[0]))
         return self
 
     def undo(self) -> Self:
@@ -229,7 +230,7 @@ class Personalizer(MixtureOfExperts):
             If there is none that could be taken back.
         """
         if self._resumed and self._support and not self._history:
-            self._retrain(Support(list(self._support)[:-1]))
+            self._retrain(Support(list(self._known())[:-1]))
             return self
         return super().undo()
 
@@ -248,34 +249,21 @@ class Personalizer(MixtureOfExperts):
             raise EdgemoeError(f"budget {self.budget!r}: expected a share of accuracy between 0 and 1")
         if not 0.5 <= self.confidence < 1:
             raise EdgemoeError(f"confidence {self.confidence!r}: expected at least 0.5 and less than 1")
-        if not 0 <= self.copies <= 16:
-            raise EdgemoeError(f"copies {self.copies!r}: expected 0 to 16")
+        if not (isinstance(self.copies, int | np.integer) and 0 <= self.copies <= 16):
+            raise EdgemoeError(f"copies {self.copies!r}: expected a number from 0 to 16")
         check_symbols(self.symbols, self.ge.classes)
 
     def _read(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> list[Sample]:
         self._check()
-        array = as_images(images)
-        names = np.asarray(labels)
-        if names.ndim != 1 or len(names) != len(array):
-            raise EdgemoeError(f"labels: expected {len(array)} of them, one for each image, got shape {names.shape}")
-        if not len(array):
-            raise EdgemoeError("images: not one sample to learn from")
-        if not all(isinstance(name, str) for name in names):  # a class index is no digit
-            raise EdgemoeError(f"labels: expected characters (str), got {names.dtype}")
-        classes = self.ge.classes + self.symbols
-        merged = merge_labels(names, classes)
-        targets = [classes.index(label) for label in merged]
-        return self._samples(array, [str(label) for label in merged], targets, self.ge.taps(array))
+        return samples_of(self.ge, images, labels, self.symbols, self.copies)
 
-    def _samples(
-        self, images: npt.NDArray[np.uint8], labels: list[str], targets: list[int], taps: Taps
-    ) -> list[Sample]:
-        copies = self.ge.taps(distorted(images, self.copies))
-        forms = [slice(self.copies * row, self.copies * (row + 1)) for row in range(len(images))]
-        return [
-            Sample(image.copy(), label, target, taps[row : row + 1], copies[forms[row]])
-            for row, (image, label, target) in enumerate(zip(images, labels, targets, strict=True))
-        ]
+    def _known(self) -> Support:
+        """Return what was learnt from, with as many copies of each sample as are asked for now."""
+        known = self.support
+        if all(len(sample.copies) == self.copies for sample in known):
+            return known
+        self._check()
+        return Support(see(self.ge, known.images, known.labels.tolist(), known.targets, known.taps, self.copies))
 
     def _begin(self) -> None:
         """Start from a profile that knows nothing: the global expert answers alone."""
@@ -289,22 +277,15 @@ class Personalizer(MixtureOfExperts):
             self._begin()
 
     def _train(self, support: Support) -> None:
-        profile, weights = train(
-            self.ge,
-            support.own(len(self.symbols)),
-            SIZES[self.size],
-            self.budget,
-            self.confidence,
-            self.seed,
-            self.symbols,
-        )
+        own, size = support.own(len(self.symbols)), SIZES[self.size]
+        profile, weights = train(self.ge, own, size, self.budget, self.confidence, self.seed, self.symbols)
         self._use(profile)
         self._confidence = self.confidence
         self._weights, self._support, self._trained = weights, support, len(support)
 
-    def _grown(self, support: Support) -> Weights:
-        """Return weights that learnt from the newest sample of a support."""
-        newest, before, spare = list(support)[-1], self.support, len(self._symbols)
+    def _grown(self, before: Support, support: Support) -> Weights:
+        """Return weights that learnt from the newest sample of a support, given the support without it."""
+        newest, spare = list(support)[-1], len(self._symbols)
         if self._taught is None or self._taught[0] is not before:
             own = before.own(spare)
             self._taught = before, teach(self.ge, own, np.arange(len(before)))

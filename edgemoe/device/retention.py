@@ -1,8 +1,8 @@
 """The retention set: quantized features of generic samples, shipped with a global expert.
 
-The gate's log-odds are measured against its first eighth, and the mixture is tried on the rest, the held-out part. It
-holds what
-the device side reads of the samples, as integers of 8 bits or fewer; no image can be read back from it as such.
+The gate's log-odds are measured against its first eighth, and the mixture is tried on the rest, the held-out part. What
+the gate learns is not in it: see `edgemoe.device.statistics`. It holds what the device side reads of the samples, as
+integers of 8 bits or fewer; no image can be read back from it as such.
 """
 
 from dataclasses import dataclass
@@ -59,8 +59,8 @@ class RetentionSet:
     def training(self) -> slice:
         """The rows that the gate's log-odds are measured against.
 
-        An eighth: 200 of 1,000 serve the gate nearly as well, while the acceptance test shows more with every sample
-        that it has.
+        An eighth: 200 samples serve the gate nearly as well as 1,000, while the acceptance test shows more with every
+        one that it has.
         """
         return slice(0, len(self) // 8)
 

@@ -41,7 +41,8 @@ class Standardizer:
     @cached_property
     def pooled_mean(self) -> npt.NDArray[np.float32]:
         """The means ``(P,)`` of what the local expert reads."""
-        return pool(self.feature_mean[None], self.feature_map)[0]
+        mean: npt.NDArray[np.float32] = pool(self.feature_mean[None], self.feature_map)[0]
+        return mean
 
     @property
     def feature_scale(self) -> float:
@@ -56,7 +57,8 @@ class Standardizer:
     @cached_property
     def precision(self) -> npt.NDArray[np.float32]:
         """The inverse covariance ``(F, F)`` of the gate's inputs."""
-        return self.statistics.inverse * np.float32(self.feature_scale**2)
+        precision: npt.NDArray[np.float32] = self.statistics.inverse * np.float32(self.feature_scale**2)
+        return precision
 
     def gate_inputs(self, taps: Taps) -> npt.NDArray[np.float32]:
         """Return what the gate reads: the features, ``(n, F)``."""

@@ -6,7 +6,6 @@ samples that a device could keep, in fewer bytes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +45,9 @@ class Statistics:
     feature_scale: float
     pooled_scale: float
 
-    @cached_property
+    @property
     def inverse(self) -> Array:
-        """The inverse covariance ``(F, F)``."""
+        """The inverse covariance ``(F, F)``, as closely as the codes keep it."""
         below = np.zeros((len(self.mean),) * 2, np.float32)
         codes = self.codes.astype(np.float32)
         below[np.tril_indices(len(self.mean), -1)] = np.float32(self.step) * codes * np.abs(codes)

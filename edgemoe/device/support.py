@@ -3,17 +3,20 @@
 import io
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from edgemoe.classes import merge_labels
+from edgemoe.device.distort import distorted
+from edgemoe.device.global_expert import GlobalExpert, as_images
 from edgemoe.device.retention import Taps
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import bound_unpacked, read_bounded, write_atomic
 
-__all__ = ["MOST_OF_A_CLASS", "Own", "Sample", "Support", "read_support", "write_support"]
+__all__ = ["MOST_OF_A_CLASS", "Own", "Sample", "Support", "read_support", "samples_of", "see", "write_support"]
 
 MOST_OF_A_CLASS = 50  # samples that are kept: the newest, since hands change; it bounds memory and training time
 LIMIT = 64 << 20  # bytes of a support's file; 50 samples of each of 111 classes take 4.4 MB unpacked
@@ -168,6 +171,45 @@ class Support:
         if len(left) == len(self):
             raise EdgemoeError(f"image: none of the {len(self):,} samples learnt from")
         return left
+
+
+def samples_of(
+    ge: GlobalExpert, images: npt.ArrayLike, labels: npt.ArrayLike, symbols: str, copies: int
+) -> list[Sample]:
+    """Return what a user gives, images ``(n, 28, 28)`` and as many characters, as samples.
+
+    Raises
+    ------
+    EdgemoeError
+        If there are none, or images or labels are unusable.
+    """
+    array = as_images(images)
+    names = np.asarray(labels)
+    if names.ndim != 1 or len(names) != len(array):
+        raise EdgemoeError(f"labels: expected {len(array)} of them, one for each image, got shape {names.shape}")
+    if not len(array):
+        raise EdgemoeError("images: not one sample to learn from")
+    if not all(isinstance(name, str) for name in names):  # a class index is no digit
+        raise EdgemoeError(f"labels: expected characters (str), got {names.dtype}")
+    classes = ge.classes + symbols
+    merged = [str(label) for label in merge_labels(names, classes)]
+    return see(ge, array, merged, [classes.index(label) for label in merged], ge.taps(array), copies)
+
+
+def see(
+    ge: GlobalExpert,
+    images: npt.NDArray[np.uint8],
+    labels: Sequence[str],
+    targets: Iterable[int],
+    taps: Taps,
+    copies: int,
+) -> list[Sample]:
+    """Return samples with what the global expert says of so many distorted copies of each; `taps` are the images'."""
+    of_copies = ge.taps(distorted(images, copies))
+    return [
+        Sample(image.copy(), label, int(target), taps[row : row + 1], of_copies[copies * row : copies * (row + 1)])
+        for row, (image, label, target) in enumerate(zip(images, labels, targets, strict=True))
+    ]
 
 
 def joined(parts: Iterable[Taps]) -> Taps:

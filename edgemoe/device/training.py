@@ -103,7 +103,7 @@ def teach(ge: GlobalExpert, own: Own, rows: npt.NDArray[np.int64]) -> Lesson:
 
 
 def teach_gate(ge: GlobalExpert, taps: Taps) -> tuple[npt.NDArray[np.float32], float]:
-    """Return weights and bias of the gate for a user's samples."""
+    """Return weights and bias of the gate for a user's samples, which their copies have no part in."""
     scale = ge.standardizer
     return fit_gate(scale.gate_inputs(taps), scale.gate_inputs(ge.generic), scale.precision)
 

@@ -1,4 +1,8 @@
-"""Variants of the gate: what it reads, how it is trained, what it is kept as."""
+"""Variants of the gate: what it reads, how it is trained, what it is kept as.
+
+The product's is a discriminant over shipped statistics; most variants are of the logistic gate that it was before,
+trained by gradient descent against samples of the retention set.
+"""
 
 import numpy as np
 
@@ -36,7 +40,7 @@ def logistic(
     copies: bool = False,
     stretch: float = 1.0,
 ) -> GateFit:
-    """A logistic gate.
+    """A logistic gate; with what is set here by default, the product's of before.
 
     Parameters
     ----------

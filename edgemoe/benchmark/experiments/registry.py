@@ -58,8 +58,9 @@ _local("full", "the product", product_local(SIZES["full"].local_bits))
 
 _local("no-copies", "local expert learns no distorted copies", Linear(copies=0))
 _local("full-no-copies", "local expert learns no distorted copies", Linear(bits=8, copies=0))
-_gate("gate-rounded-plainly", "gate rounded plainly, not by the loss", logistic(settled=False))
-_both("neither", "no copies, and the gate rounded plainly", with_parts(Linear(copies=0), logistic(settled=False)))
+_gate("gate-logistic", "logistic gate against the retention set, 3 bits", logistic())
+_gate("gate-rounded-plainly", "logistic gate rounded plainly, not by the loss", logistic(settled=False))
+_both("neither", "no copies, logistic gate rounded plainly", with_parts(Linear(copies=0), logistic(settled=False)))
 for copies in (2, 8):
     _local(f"copies-{copies}", f"{copies} distorted copies of each sample, not 4", Linear(copies=copies))
 for strength in (0.5, 1.5):
@@ -127,16 +128,16 @@ for view, words in {
     "features+confidence": "all features and confidence",
     "features+products": "all features and products of channel means",
 }.items():
-    _gate(f"gate-reads-{view}", f"gate reads {words}", logistic(view))
+    _gate(f"gate-reads-{view}", f"logistic gate reads {words}", logistic(view))
 for bits in (2, 4, 8):
-    _gate(f"gate-{bits}-bits", f"gate in {bits} bits", logistic(bits=bits))
+    _gate(f"gate-{bits}-bits", f"logistic gate in {bits} bits", logistic(bits=bits))
 for decay in (3.0, 30.0):
-    _gate(f"gate-decay-{decay:g}", f"gate's ridge penalty {decay:g}", logistic(decay=decay))
+    _gate(f"gate-decay-{decay:g}", f"logistic gate's ridge penalty {decay:g}", logistic(decay=decay))
 for stretch in (0.5, 1.5, 20.0):
-    _gate(f"gate-stretch-{stretch:g}", f"log-odds times {stretch:g}", logistic(stretch=stretch))
-_gate("gate-discriminant", "gate by linear discriminant with the retention set's covariance", discriminant())
-_gate("gate-copies", "gate learns the distorted copies too", logistic(copies=True))
-_gate("gate-negatives", "750 samples of other pen writers added to the retention set", logistic(negatives=750))
+    _gate(f"gate-stretch-{stretch:g}", f"logistic gate's log-odds times {stretch:g}", logistic(stretch=stretch))
+_gate("gate-discriminant", "discriminant with the retention set's covariance, not calibrated", discriminant())
+_gate("gate-copies", "logistic gate learns the distorted copies too", logistic(copies=True))
+_gate("gate-negatives", "logistic gate against 750 samples of other pen writers too", logistic(negatives=750))
 _both("trust", "trust by the class that the local expert says", trusting(LOCAL, GATE))
 _both("calibrated", "log-odds calibrated on held-out samples (Platt)", calibrated(LOCAL, GATE))
 _both("blend-logits", "logits mixed instead of probabilities", with_parts(LOCAL, GATE), blends="logits")

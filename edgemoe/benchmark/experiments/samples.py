@@ -120,10 +120,10 @@ class Sample:
         return cast(Made, self._made[key])
 
     def read(self, names: str) -> Array:
-        """Return views ``(n, F)``, joined by "+", each centred and brought to unit scale on the retention set.
+        """Return views ``(n, F)``, joined by "+", each centred and brought to unit scale, one for all inputs of a view.
 
-        As in the product there is one scale for all inputs of a view, so that "features" is what the product's gate
-        reads and "quarters" what its local expert reads.
+        "features" is what the product's gate reads and "quarters" what its local expert reads, by its own statistics;
+        the other views are measured on the retention set.
         """
         return np.concatenate([self._one(name) for name in names.split("+")], axis=1)
 
@@ -141,8 +141,12 @@ _CONSTANTS: dict[tuple[bytes, str], tuple[Array, float]] = {}
 def _constants(ge: GlobalExpert, name: str) -> tuple[Array, float]:
     key = ge.fingerprint, name
     if key not in _CONSTANTS:
-        values = VIEWS[name](ge, ge.retention.taps())
-        _CONSTANTS[key] = values.mean(axis=0), float(values.std(axis=0).mean())
+        values, scale = VIEWS[name](ge, ge.retention.taps()), ge.standardizer
+        own = {
+            "features": (scale.feature_mean, scale.feature_scale),
+            "quarters": (scale.pooled_mean, scale.pooled_scale),
+        }
+        _CONSTANTS[key] = own.get(name) or (values.mean(axis=0), float(values.std(axis=0).mean()))
     return _CONSTANTS[key]
 
 
@@ -177,9 +181,9 @@ class Bench:
 
     @cached_property
     def retained(self) -> Sample:
-        """What the retention set has to train against."""
-        taps = self.ge.generic
-        return Sample(self.ge, taps, self.ge.retention.labels[: len(taps)].astype(np.int64))
+        """What there is to train against: a quarter of the retention set, as the product's gate did once."""
+        rows = slice(len(self.ge.retention) // 4)
+        return Sample(self.ge, self.ge.retention.taps(rows), self.ge.retention.labels[rows].astype(np.int64))
 
     @cached_property
     def lessons(self) -> Sample:
