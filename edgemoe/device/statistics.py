@@ -52,7 +52,7 @@ class Statistics:
         codes = self.codes.astype(np.float32)
         below[np.tril_indices(len(self.mean), -1)] = np.float32(self.step) * codes * np.abs(codes)
         whole = below + below.T + np.eye(len(below), dtype=np.float32)
-        return np.asarray(whole * self.roots * self.roots[:, None])
+        return np.asarray(whole * np.outer(self.roots, self.roots))
 
 
 def measure_statistics(features: Array, feature_map: Sequence[int]) -> Statistics:
