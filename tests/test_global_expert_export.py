@@ -16,10 +16,11 @@ from edgemoe import load_global_expert  # noqa: E402
 from edgemoe.accounting.graph import count_graph  # noqa: E402
 from edgemoe.accounting.onnx_reader import parse_onnx  # noqa: E402
 from edgemoe.errors import EdgemoeError  # noqa: E402
-from edgemoe.global_expert import export  # noqa: E402
-from edgemoe.global_expert.export import feature_map, quantize, to_onnx  # noqa: E402
+from edgemoe.global_expert import quantize as quantizing  # noqa: E402
+from edgemoe.global_expert.export import feature_map, to_onnx  # noqa: E402
 from edgemoe.global_expert.layers import parameter_count  # noqa: E402
 from edgemoe.global_expert.lenet5 import fold_normalization  # noqa: E402
+from edgemoe.global_expert.quantize import quantize  # noqa: E402
 from edgemoe.simulator import generic_samples, simulated_samples  # noqa: E402
 
 SHAPES = [(20, 50, 500), (6, 16, 120, 84)]
@@ -164,9 +165,9 @@ def test_the_shipped_figures_are_in_the_bundle_for_both_forms():
 
 def test_a_slim_graph_gives_the_quantizers_values_but_for_single_roundings(images):
     kept = []
-    original = export._slim
+    original = quantizing._slim
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_slim", lambda model: kept.append(model.SerializeToString()) or original(model))
+        patch.setattr(quantizing, "_slim", lambda model: kept.append(model.SerializeToString()) or original(model))
         slim = quantize(to_onnx(fold_normalization(settled((4, 6, 10, 8)))), images)
     (full,) = kept
     assert len(slim) < len(full) - 3000

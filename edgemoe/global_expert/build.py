@@ -13,19 +13,17 @@ from torch import nn
 
 from edgemoe.classes import merge_labels
 from edgemoe.data import load_samples
-from edgemoe.device.bundle import Bundle, write_bundle
+from edgemoe.device.bundle import write_bundle
 from edgemoe.device.global_expert import GlobalExpert
-from edgemoe.device.retention import RetentionSet
-from edgemoe.device.statistics import measure_statistics
 from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.card import measure_corruptions, worst_classes
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgemoe.global_expert.export import feature_map, quantize, to_onnx
+from edgemoe.global_expert.export import feature_map, to_onnx
 from edgemoe.global_expert.layers import parameter_count
 from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, widths
 from edgemoe.global_expert.lessons import Lessons
 from edgemoe.global_expert.reclass import reclass
-from edgemoe.global_expert.retain import record_retention, tap_grids
+from edgemoe.global_expert.record import CALIBRATION, RETAINED, record_bundle
 from edgemoe.global_expert.train import Recipe, build_network, settle_normalization, train
 from edgemoe.pruning.criteria import find_criterion
 from edgemoe.pruning.surgery import prune
@@ -34,10 +32,8 @@ from edgemoe.pruning.unification import even_dense_layers, unify_while_training
 __all__ = ["Samples", "bundle_expert", "hold_out", "prune_expert", "read_samples", "share_weights", "train_expert"]
 
 SCORED = 4096  # training images that a pruning criterion looks at
-CALIBRATION = 2048  # training images from which the quantizer takes the activations' ranges
 PALETTE_BITS = 4  # of a weight's code, which `edgemoe.global_expert.palette_graph` stores
 MEASURED = 60_000  # training images whose features are measured for the generic statistics
-RETAINED = 3500  # generic samples in the retention set: what a loss of 0.2 points takes to be ruled out by 3,000
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -229,8 +225,9 @@ def bundle_expert(
     """
     float32 = to_onnx(fold_normalization(settle_normalization(model, samples.images)))
     rng = np.random.default_rng(0)
-    int8 = quantize(float32, samples.images[rng.permutation(len(samples.images))[:CALIBRATION]])
-    chosen = rng.permutation(len(validation.images))[:retained]
+    calibration = rng.permutation(len(samples.images))[:CALIBRATION]
+    retained_rows = rng.permutation(len(validation.images))[:retained]
+    measured = rng.permutation(len(samples.images))[:MEASURED]
     metadata: dict[str, Any] = {
         "name": name,
         "classes": classes,
@@ -241,13 +238,12 @@ def bundle_expert(
         "licence": "Apache-2.0; trained on EMNIST (Cohen et al. 2017), from NIST Special Database 19",
         **record,
     }
-    grids = tap_grids(int8)
-    empty = {tap: np.zeros((0, 1), np.uint8) for tap in grids}
-    blank = RetentionSet(empty, dict.fromkeys(grids, 1.0), dict.fromkeys(grids, 0), np.zeros(0, np.uint8))
-    nothing = measure_statistics(np.zeros((1, int(np.prod(feature_map(model)))), np.float32), feature_map(model))
-    draft = Bundle({**metadata, "fingerprint": ""}, float32, int8, blank, nothing)
+    bundle = record_bundle(
+        metadata, float32, samples.images[calibration],
+        validation.images[retained_rows], validation.labels[retained_rows], samples.images[measured],
+    )  # fmt: skip
+    draft = replace(bundle, metadata={**metadata, "fingerprint": ""})
     expert = GlobalExpert(draft)
-    retention = record_retention(expert.taps(validation.images[chosen]), validation.labels[chosen], grids)
     metadata["figures"] = {
         test.source: {form: round(_accuracy(GlobalExpert(draft, form), test), 5) for form in ("float32", "int8")}
         for test in tests
@@ -256,9 +252,7 @@ def bundle_expert(
         last = tests[-1]
         metadata["corruptions"] = measure_corruptions(expert, last.images, last.labels, last.source)
         metadata["classes_worst"] = worst_classes(expert, last.images, last.labels, last.source)
-    measured = expert.taps(samples.images[rng.permutation(len(samples.images))[:MEASURED]]).features
-    statistics = measure_statistics(measured, feature_map(model))
-    write_bundle(path, replace(draft, metadata=metadata, retention=retention, statistics=statistics))
+    write_bundle(path, replace(bundle, metadata=metadata))
     return metadata
 
 
