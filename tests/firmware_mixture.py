@@ -6,6 +6,8 @@ that tests choose them. The model's data are written here as `edgemoe_model.h` a
 
 import ctypes
 import enum
+import functools
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +37,7 @@ void em_network(const uint8_t *image, uint8_t *features, uint8_t *logits, void *
     memcpy(logits, image + EM_FEATURES, EM_CLASSES);
 }
 size_t test_profile_most(void) { return EM_PROFILE_MOST; }
+size_t test_arena_predict(void) { return EM_ARENA_PREDICT; }
 size_t test_slot_bytes(void) { return EM_SLOT_BYTES; }
 """
 
@@ -157,7 +160,7 @@ class Expert:
             "CLASSES": len(self.classes), "SPARE": self.spare, "CHANNELS": channels, "MAP_ROWS": rows,
             "MAP_COLUMNS": columns, "FEATURES": self.features, "POOLED": self.pooled,
             "QUARTER": (rows + 1) // 2 * ((columns + 1) // 2), "LOGIT_ZERO": self.logit_zero,
-            "NETWORK_SCRATCH": 64, "ARENA_PREDICT": 65536, "ARENA_TRAIN": 131072, "SAMPLES_MOST": 100, "RETAINED": 1, "RETAINED_TRAINING": 1,
+            "NETWORK_SCRATCH": 64, "SAMPLES_MOST": 100, "RETAINED": 1, "RETAINED_TRAINING": 1,
         }  # fmt: skip
         reals = {
             "FEATURE_STEP": self.feature_step, "LOGIT_STEP": self.logit_step,
@@ -193,8 +196,20 @@ class Expert:
 
 def build_library(expert, folder):
     """Build the shared library, with every undefined operation an abort, and load it."""
-    path = build(TARGETS["host"], expert.write(folder), [folder, C], folder / "mixture.so", flags=(*WARNINGS, *UNDEFINED))
+    path = build(
+        TARGETS["host"], expert.write(folder), [folder, C], folder / "mixture.so", flags=(*WARNINGS, *UNDEFINED)
+    )
     return ctypes.CDLL(str(path))
+
+
+SMALL = Expert.small("abcdefg")
+
+
+@functools.cache
+def small_library():
+    """The library for `SMALL`, built once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        return build_library(SMALL, Path(folder))
 
 
 class Answer(ctypes.Structure):

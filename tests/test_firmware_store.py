@@ -4,9 +4,9 @@ import ctypes
 
 import numpy as np
 import pytest
-from firmware_mixture import CMixture, Expert, Status, build_library
+from firmware_mixture import SMALL as EXPERT
+from firmware_mixture import CMixture, Expert, Status, build_library, small_library
 
-EXPERT = Expert.small()
 ERASED = 0xFF
 PAGE = 64
 
@@ -21,7 +21,8 @@ class Driver(ctypes.Structure):
     """`em_flash`."""
 
     _fields_ = (
-        ("context", ctypes.c_void_p), ("slot_bytes", ctypes.c_size_t), ("erase", ERASE), ("program", PROGRAM), ("read", READ),
+        ("context", ctypes.c_void_p), ("slot_bytes", ctypes.c_size_t),
+        ("erase", ERASE), ("program", PROGRAM), ("read", READ),
     )  # fmt: skip
 
 
@@ -87,8 +88,8 @@ class Flash:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build_library(EXPERT, tmp_path_factory.mktemp("store"))
+def library():
+    return small_library()
 
 
 @pytest.fixture

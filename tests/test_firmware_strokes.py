@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from firmware_mixture import Expert, Status, build_library
+from firmware_mixture import Status, small_library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +15,8 @@ MOST = 8192  # points: EM_POINTS_MOST
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build_library(Expert.small(), tmp_path_factory.mktemp("strokes"))
+def library():
+    return small_library()
 
 
 def render(library, points, lengths):
@@ -56,7 +56,9 @@ def test_any_points_are_drawn_as_python_draws_them(library, seed, lengths, sprea
     assert_same(library, np.rint(points) if whole else points, lengths)
 
 
-@pytest.mark.parametrize("points", [[[5, 5]], [[0, 0], [1, 0]], [[0, 0], [0, 4194304]], [[-4194304, 0], [4194304, 1]]], ids=str)
+@pytest.mark.parametrize(
+    "points", [[[5, 5]], [[0, 0], [1, 0]], [[0, 0], [0, 4194304]], [[-4194304, 0], [4194304, 1]]], ids=str
+)
 def test_dots_bars_and_the_farthest_points(library, points):
     assert_same(library, points, [len(points)])
     assert_same(library, points, [1] * len(points))

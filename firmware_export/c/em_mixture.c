@@ -170,7 +170,7 @@ size_t em_mix(const em_views *views, size_t rows, float gate, float *confidence)
             best = row;
         }
     }
-    *confidence = (float)most * (1.0f / 16777216); /* SHARES / 2**32 */
+    *confidence = most < 16777216u ? (float)most * (1.0f / 16777216) : 1.0f; /* SHARES / 2**32; shares are rounded */
     return best;
 }
 
