@@ -1,5 +1,6 @@
 """Bundles: what goes in comes out, and a file that is not one is one clear error."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -11,12 +12,13 @@ import pytest
 from edgemoe.device.bundle import LIMIT, MEMBERS, TAPS, Bundle, fingerprint, read_bundle, write_bundle
 from edgemoe.device.global_expert import load_global_expert
 from edgemoe.device.retention import RetentionSet
+from edgemoe.device.statistics import measure_statistics
 from edgemoe.errors import EdgemoeError
 
 METADATA = {"name": "tiny", "classes": "012", "shape": [1, 1, 2], "feature_map": [1, 5, 5], "figures": {}}
 
 
-def make_bundle(seed=0, n=6):
+def make_bundle(seed=0, n=8):
     rng = np.random.default_rng(seed)
     codes = {tap: rng.integers(0, 256, (n, width), np.uint8) for tap, width in zip(TAPS, (3, 25), strict=True)}
     retention = RetentionSet(
@@ -25,7 +27,8 @@ def make_bundle(seed=0, n=6):
         {"logits": 100, "features": 7},
         rng.integers(0, 3, n).astype(np.uint8),
     )
-    return Bundle(METADATA, rng.bytes(300), rng.bytes(200), retention)
+    statistics = measure_statistics(rng.standard_normal((40, 25)).astype(np.float32), METADATA["feature_map"])
+    return Bundle(METADATA, rng.bytes(300), rng.bytes(200), retention, statistics)
 
 
 @pytest.fixture
@@ -61,11 +64,13 @@ def test_what_goes_in_comes_out(path):
     made, back = make_bundle(), read_bundle(path)
     assert (back.float32, back.int8) == (made.float32, made.int8)
     assert {**back.metadata, **METADATA} == back.metadata
-    assert back.metadata["version"] == 1
+    assert back.metadata["version"] == 2
     assert back.retention.scales == made.retention.scales
     assert back.retention.zeros == made.retention.zeros
     assert np.array_equal(back.retention.labels, made.retention.labels)
     assert all(np.array_equal(back.retention.codes[tap], made.retention.codes[tap]) for tap in TAPS)
+    for field in dataclasses.fields(made.statistics):
+        assert np.array_equal(getattr(back.statistics, field.name), getattr(made.statistics, field.name))
 
 
 def test_the_same_expert_gives_the_same_bytes(path, tmp_path):
@@ -135,13 +140,16 @@ def test_classes_changed_under_an_old_fingerprint_are_refused(path):
     refused(path, "does not match its fingerprint")
 
 
-def test_a_newer_version_is_refused_as_such(path):
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_is_refused_as_such(path, version):
     contents = members(path)
-    rewrite(path, {**contents, "metadata.json": contents["metadata.json"].replace(b'"version": 1', b'"version": 2')})
-    refused(path, r"version 2 is newer than this edgemoe reads \(1\)")
+    del contents["statistics.npz"]  # the first version had none; it is the version that is spoken of
+    metadata = contents["metadata.json"].replace(b'"version": 2', b'"version": %d' % version)
+    rewrite(path, {**contents, "metadata.json": metadata})
+    refused(path, f"version {version}, and this edgemoe reads 2")
 
 
-@pytest.mark.parametrize("metadata", [b"", b"[]", b"{}", b"\xff", b'{"version": 1}', b'{"version": "x"}', b"null"])
+@pytest.mark.parametrize("metadata", [b"", b"[]", b"{}", b"\xff", b'{"version": 2}', b"null"])
 def test_metadata_that_are_none_are_refused(path, metadata):
     rewrite(path, {**members(path), "metadata.json": metadata})
     refused(path, "not a whole edgemoe bundle")
@@ -153,11 +161,12 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(path):
     refused(path, "unpacks to more than")
 
 
-def test_a_bomb_inside_the_retention_set_is_refused(path):
+@pytest.mark.parametrize("member", ["retention.npz", "statistics.npz"])
+def test_a_bomb_inside_an_archive_is_refused(path, member):
     inner = io.BytesIO()
     rewrite(inner, {"labels.npy": bytes(LIMIT + 1)})
-    rewrite(path, sealed({**members(path), "retention.npz": inner.getvalue()}))
-    refused(path, r"retention\.npz: unpacks to more than")
+    rewrite(path, sealed({**members(path), member: inner.getvalue()}))
+    refused(path, rf"{member}: unpacks to more than")
 
 
 def test_a_method_that_may_ask_for_any_memory_is_refused(path):
@@ -172,8 +181,9 @@ def test_a_file_above_the_limit_is_refused_unread(path):
     refused(path, "larger than")
 
 
-def retention_of(contents, **changes):
-    with np.load(io.BytesIO(contents["retention.npz"])) as arrays:
+def changed(member, **changes):
+    """The bytes of an archive with some arrays changed, or left out if None."""
+    with np.load(io.BytesIO(member)) as arrays:
         kept = {**dict(arrays), **changes}
     buffer = io.BytesIO()
     np.savez(buffer, **{name: array for name, array in kept.items() if array is not None})
@@ -183,20 +193,57 @@ def retention_of(contents, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"features": np.zeros((6, 25), np.float32)},
-        {"features": np.zeros((5, 25), np.uint8)},
-        {"logits": np.zeros(6, np.uint8)},
+        {"features": np.zeros((8, 25), np.float32)},
+        {"features": np.zeros((7, 25), np.uint8)},
+        {"logits": np.zeros(8, np.uint8)},
         {"labels": None},
         {"features_scale": None},
         {"features_zero": np.zeros(0, np.uint8)},
-        {"labels": np.array([{}] * 6, object)},
+        {"labels": np.array([{}] * 8, object)},
     ],
     ids=str,
 )
 def test_a_forged_retention_set_is_refused(path, changes):
     contents = members(path)
-    rewrite(path, sealed({**contents, "retention.npz": retention_of(contents, **changes)}))
+    rewrite(path, sealed({**contents, "retention.npz": changed(contents["retention.npz"], **changes)}))
     refused(path, "(not a whole edgemoe bundle|not uint8 matrices)")
+
+
+def test_a_retention_set_too_small_to_be_parted_is_refused(tmp_path):
+    write_bundle(tmp_path / "tiny.bundle", make_bundle(n=7))
+    refused(tmp_path / "tiny.bundle", "its retention set's labels are unusable, or are fewer than 8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": None}, "not a whole edgemoe bundle"),
+        ({"step": np.zeros(3)}, "not a whole edgemoe bundle"),
+        ({"mean": np.zeros(25)}, r"statistics\.npz: its arrays do not fit each other"),
+        ({"codes": np.zeros(299, np.int8)}, r"statistics\.npz: its arrays do not fit each other"),
+        ({"codes": np.zeros(300, np.int16)}, r"statistics\.npz: its arrays do not fit each other"),
+        ({"roots": np.ones((25, 1), np.float32)}, r"statistics\.npz: its arrays do not fit each other"),
+        ({"roots": np.zeros(25, np.float32)}, r"statistics\.npz: a scale is not positive"),
+        (
+            {"mean": np.full(25, np.nan, np.float32)},
+            r"statistics\.npz: a scale is not positive, or a number not finite",
+        ),
+        ({"step": np.float64(-1)}, r"statistics\.npz: a scale is not positive"),
+        ({"feature_scale": np.float64(0)}, r"statistics\.npz: a scale is not positive"),
+        ({"pooled_scale": np.float64("inf")}, r"statistics\.npz: a scale is not positive"),
+    ],
+    ids=str,
+)
+def test_forged_statistics_are_refused(path, changes, message):
+    contents = members(path)
+    rewrite(path, sealed({**contents, "statistics.npz": changed(contents["statistics.npz"], **changes)}))
+    refused(path, message)
+
+
+def test_statistics_of_another_number_of_features_are_refused(path):
+    few = measure_statistics(np.eye(9, dtype=np.float32), (1, 3, 3))
+    write_bundle(path, dataclasses.replace(make_bundle(), statistics=few))
+    refused(path, "statistics of 9 features, not 25")
 
 
 def test_a_pickle_is_never_opened(path):
@@ -205,9 +252,10 @@ def test_a_pickle_is_never_opened(path):
             return (pytest.fail, ("a pickle was opened",))
 
     contents = members(path)
-    trapped = retention_of(contents, labels=np.array([Trap()] * 6, object))
-    rewrite(path, sealed({**contents, "retention.npz": trapped}))
-    refused(path, "allow_pickle")
+    for member, field in (("retention.npz", "labels"), ("statistics.npz", "codes")):
+        trapped = changed(contents[member], **{field: np.array([Trap()] * 8, object)})
+        rewrite(path, sealed({**contents, member: trapped}))
+        refused(path, "allow_pickle")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -217,7 +265,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_the_shipped_bundle_is_whole_and_small():
     bundle = load_global_expert().bundle
-    assert set(MEMBERS[1:]) == {"float32.onnx", "int8.onnx", "retention.npz"}
+    assert set(MEMBERS[1:]) == {"float32.onnx", "int8.onnx", "retention.npz", "statistics.npz"}
     assert len(bundle.int8) < 0.5 * len(bundle.float32)
     assert len(bundle.retention) >= 500
     assert bundle.retention.labels.max() < len(bundle.metadata["classes"]) == 47

@@ -112,7 +112,7 @@ def _check(bundle: Bundle, source: str) -> None:
     if len(bundle.statistics.mean) != sizes["features"]:
         raise EdgemoeError(f"{source}: statistics of {len(bundle.statistics.mean)} features, not {sizes['features']}")
     if not isinstance(metadata["name"], str) or len(retention) < LEAST or retention.labels.max() >= sizes["logits"]:
-        raise EdgemoeError(f"{source}: its name or its retention set's labels are unusable")
+        raise EdgemoeError(f"{source}: its name or its retention set's labels are unusable, or are fewer than {LEAST}")
 
 
 def _retained(retention: RetentionSet) -> dict[str, npt.ArrayLike]:
@@ -147,16 +147,16 @@ def _unpack(content: bytes, source: str) -> dict[str, npt.NDArray[Any]]:
 
 def _read_statistics(content: bytes, source: str) -> Statistics:
     arrays = _unpack(content, f"{source}: statistics.npz")
-    mean, roots = (arrays[name].astype(np.float32) for name in ("mean", "roots"))
-    codes = arrays["codes"]
+    mean, roots, codes = (arrays[name] for name in ("mean", "roots", "codes"))
     numbers = [float(arrays[name]) for name in ("step", "feature_scale", "pooled_scale")]
     size = len(mean)
     shapes = mean.shape, roots.shape, codes.shape
-    if shapes != ((size,), (size,), (size * (size - 1) // 2,)) or codes.dtype != np.int8:
+    types = mean.dtype, roots.dtype, codes.dtype
+    if shapes != ((size,), (size,), (size * (size - 1) // 2,)) or types != (np.float32, np.float32, np.int8):
         raise EdgemoeError(f"{source}: statistics.npz: its arrays do not fit each other")
     positive = np.concatenate([roots, numbers])
     if not (np.isfinite(mean).all() and np.isfinite(positive).all() and positive.min() > 0):
-        raise EdgemoeError(f"{source}: statistics.npz: a scale is not positive, or a mean not finite")
+        raise EdgemoeError(f"{source}: statistics.npz: a scale is not positive, or a number not finite")
     return Statistics(mean, roots, codes, *numbers)
 
 

@@ -161,7 +161,8 @@ def load_global_expert(name: str | os.PathLike[str] = "lenet5-balanced", form: s
     Raises
     ------
     EdgemoeError
-        If there is no such expert, or its file is damaged.
+        If there is no such expert, its file is damaged, or it is a plain ONNX file, of which `edgemoe.adopt_onnx` makes
+        an expert.
 
     Examples
     --------
@@ -171,6 +172,10 @@ def load_global_expert(name: str | os.PathLike[str] = "lenet5-balanced", form: s
     if str(name) in shipped_experts():
         with resources.as_file(resources.files("edgemoe") / "models" / f"{name}.bundle") as path:
             return GlobalExpert(read_bundle(path), form)
+    if str(name).lower().endswith(".onnx"):
+        raise EdgemoeError(
+            f"{name}: a plain ONNX file; edgemoe.adopt_onnx or edgemoe export bundle makes a bundle of it"
+        )
     if not Path(name).is_file():
         raise EdgemoeError(f"global expert {str(name)!r}: neither a file nor one of {', '.join(shipped_experts())}")
     return GlobalExpert(read_bundle(name), form)
