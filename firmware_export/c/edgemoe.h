@@ -33,6 +33,21 @@ extern "C" {
 #define EM_SLOT_BYTES ((16 + EM_PROFILE_MOST + EM_FLASH_UNIT - 1) / EM_FLASH_UNIT * EM_FLASH_UNIT)
 #define EM_POINTS_MOST 8192 /* of a character: 40 seconds of a pen that reports 200 points a second */
 
+/* Arenas, by parts: what is always there, what training keeps, and what it works in. */
+#define EM_PADDED_ROWS ((EM_CLASSES + EM_SPARE + 3) / 4 * 4)
+#define EM_MATRIX (4 * EM_PADDED_ROWS * (EM_POOLED + 1)) /* the local expert's weights before rounding */
+#define EM_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define EM_HEAD ((EM_PADDED_ROWS * (EM_POOLED + 11) + 2 * EM_FEATURES + EM_CLASSES + 4 * EM_SPARE + 120) / 8 * 8)
+#define EM_PARTS (EM_MATRIX + 4 * EM_FEATURES + 4)
+#define EM_BATCH (16 * (EM_POOLED + 1) + 16 * EM_PADDED_ROWS)
+#define EM_LEARN (EM_MAX(EM_NETWORK_SCRATCH + 8, EM_BATCH) + 2 * (EM_POOLED + 1) * (EM_POOLED + 2))
+#define EM_SETTLE (EM_BATCH + EM_MAX(2 * EM_MATRIX, 2 * (EM_POOLED + 1) * (EM_POOLED + 2)))
+#define EM_MEASURE (34 * (EM_FEATURES + 1))
+#define EM_SCORES (4 * (EM_SAMPLES_MOST + EM_RETAINED_TRAINING))
+#define EM_FOLD (6 * EM_SAMPLES_MOST + EM_BATCH + 8 * EM_FEATURES + 8 + EM_MAX(EM_MAX(EM_MEASURE, EM_SCORES), EM_MATRIX))
+#define EM_ARENA_PREDICT (EM_HEAD + EM_NETWORK_SCRATCH)
+#define EM_ARENA_TRAIN (EM_HEAD + EM_MAX(EM_MAX(EM_LEARN, EM_SETTLE), EM_FOLD) + EM_PARTS + 16)
+
 typedef uint64_t em_word; /* what an arena is made of, for its alignment */
 #define EM_WORDS(bytes) (((bytes) + sizeof(em_word) - 1) / sizeof(em_word))
 
@@ -67,9 +82,8 @@ typedef struct {
 
 typedef struct { /* one of the user's characters as training reads it; may be kept in flash */
     uint8_t label;
-    uint8_t pooled[EM_POOLED];   /* features averaged over quarters of the map, rounded, in the network's own steps */
-    uint8_t logits[EM_CLASSES];  /* the network's codes */
-    int8_t gate[EM_GATE_INPUTS]; /* what the gate is trained on: the features' projection */
+    uint8_t features[EM_FEATURES]; /* the network's codes */
+    uint8_t logits[EM_CLASSES];
 } em_sample;
 
 typedef struct { /* what the acceptance test found */

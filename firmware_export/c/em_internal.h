@@ -20,10 +20,21 @@ extern const uint8_t em_fingerprint[16];
 extern const uint32_t em_codepoints[EM_CLASSES];
 extern const float em_feature_mean[EM_FEATURES]; /* in the network's steps */
 extern const float em_pooled_mean[EM_POOLED];    /* in the network's steps */
+/* The features' inverse covariance (edgemoe/device/statistics.py): roots of its diagonal, per step of the network, and
+ * codes of its entries below, row by row. */
+extern const float em_precision_roots[EM_FEATURES];
+extern const int8_t em_precision[]; /* [EM_FEATURES * (EM_FEATURES - 1) / 2] */
+/* The retention set, sample by sample: features in 4 bits, two a byte, the first one lower, in EM_RETAINED_STEP of the
+ * network's steps; logits as the network's codes; labels. */
+extern const uint8_t em_retained_features[EM_RETAINED * ((EM_FEATURES + 1) / 2)];
+extern const uint8_t em_retained_logits[EM_RETAINED * EM_CLASSES];
+extern const uint8_t em_retained_labels[EM_RETAINED];
 /* In edgemoe_model.h. EM_CHANNELS, EM_MAP_ROWS, EM_MAP_COLUMNS: the shape of the features' map; EM_QUARTER: features in
  * a quarter of a channel's map, which share the middle row and column of an odd one; EM_FEATURE_STEP, EM_LOGIT_STEP:
  * values of one step; EM_LOGIT_ZERO: the logits' zero point; EM_FEATURE_SCALE, EM_POOLED_SCALE: standard deviations of
- * the features and the pooled ones, in the network's steps. */
+ * the features and the pooled ones, in the network's steps; EM_PRECISION_STEP: of the inverse covariance's entries;
+ * EM_RETAINED, EM_RETAINED_TRAINING: samples of the retention set, and of its first part, which the gate's log-odds are
+ * measured against; EM_SAMPLES_MOST: of the user's, that em_train takes. */
 
 /* Generated, in em_network.c: the global expert. image: EM_PIXELS; features: EM_FEATURES codes, channel by channel, zero
  * point 0; logits: EM_CLASSES codes; scratch: EM_NETWORK_SCRATCH bytes, aligned to 8. */
@@ -56,9 +67,27 @@ struct em {
 /* em_mixture.c */
 void em_fold(em *moe);                                     /* the profile's weights changed: make steps and offsets */
 float em_log_odds(const em *moe, const uint8_t *features); /* the gate's, before any threshold */
+float em_weigh(float log_odds);                            /* the local expert's weight, in [0, 1] */
 void em_pool(const uint8_t *features, uint16_t *sums);     /* EM_POOLED sums over quarters of EM_QUARTER codes each */
 
-void em_project(const uint8_t *features, int8_t *out);     /* em_train.c: EM_GATE_INPUTS codes, of an em_sample */
+/* Both experts' views of an image, class by class. Logits are integers here, counted down from the largest: depths, of
+ * which 2**20 halve a probability; em_powers makes of them powers, whose sum stands beside them. */
+typedef struct {
+    int32_t of_global[EM_ROWS], of_local[EM_ROWS];
+    uint32_t global_sum, local_sum;
+} em_views;
+
+#define EM_RARE ((int32_t)(4.0f * 1512775.4f)) /* symbols.py: how far below the classes a taught symbol's base lies */
+#define EM_FAR_BELOW (1 << 30)                 /* and that of others, which no correction brings back */
+int32_t em_depth(float logit);                 /* of a logit or a correction, within 2**29 */
+int32_t em_depth_of_all(uint32_t sum);         /* of all classes' powers together */
+size_t em_depths(const uint8_t *logits, int32_t *depths); /* of EM_CLASSES codes; returns the largest's index */
+/* Makes the global expert's powers, and its depths in of_local; returns its label. */
+size_t em_view_global(const uint8_t *logits, em_views *views);
+/* Corrects of_local by the profile's weights, and makes powers of it; returns the local expert's label. */
+size_t em_view_local(const em *moe, const uint8_t *features, em_views *views);
+/* The mixture's label, the local expert weighing gate in [0, 1]; rows: classes and spare symbols. */
+size_t em_mix(const em_views *views, size_t rows, float gate, float *confidence);
 
 /* em_math.c: the same bits on every target. em_powers: a softmax in integers. It replaces depths, logits counted down in
  * steps of which 2**20 halve a probability, by 2**-(depth - the least depth) with 25 bits behind the point, and returns
