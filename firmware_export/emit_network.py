@@ -1,16 +1,13 @@
 """Writes a network as C: its macros, and em_network.c, which calls the kernels with all sizes constant."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from firmware_export.c_array import c_array
 from firmware_export.layers import SIDE, Convolution, Dense, Layer, Network
 
 __all__ = ["emit_network"]
-
-WIDTH = 120  # columns of a line
 
 
 def emit_network(network: Network) -> tuple[str, str]:
@@ -72,8 +69,7 @@ class _Step:
 
 
 def _steps(network: Network) -> list[_Step]:
-    steps: list[_Step] = []
-    sizes = network.sizes
+    sizes, steps = network.sizes, list[_Step]()
     first = network.convolutions[0]
     fast = first.kernel == 5 and first.pool and min(sizes[1]) > 1
     if not fast:
@@ -96,17 +92,17 @@ def _then(step: _Step, line: str) -> _Step:
     return _Step(step.title, (*step.lines, line), step.arrays, step.work, step.result)
 
 
-def _places(steps: list[_Step]) -> list[tuple[int, int, int]]:
-    """Return where each step's input, working memory and result start; negative: counted from the end.
+def _places(steps: list[_Step], total: int) -> list[dict[str, int]]:
+    """Return where in `total` bytes each step's input, working memory and result start.
 
     Inputs and results lie at the two ends by turns, and the working memory between them.
     """
     places, low, read = [], False, 0
     for step in steps:
         if low:
-            places.append((0, read, -step.result))
+            places.append({"input": 0, "work": read, "result": total - step.result})
         else:
-            places.append((-read, step.result, 0))
+            places.append({"input": total - read, "work": step.result, "result": 0})
         low, read = not low, step.result
     return places
 
@@ -128,16 +124,12 @@ def _function(network: Network, steps: list[_Step]) -> str:
         "{",
         "    unsigned char *const memory = (unsigned char *)scratch;",
     ]
-    for step, places in zip(steps, _places(steps), strict=True):
-        read, work, result = (place % (total + 1) if place >= 0 else total + place for place in places)
+    kinds = {"input": "const int16_t", "work": "em_pair", "result": "int16_t"}
+    for step, places in zip(steps, _places(steps, total), strict=True):
         lines += [f"    {{ /* {step.title} */"]
-        body = " ".join(step.lines)
-        for name, kind, place in (
-            ("input", "const int16_t", read),
-            ("work", "em_pair", work),
-            ("result", "int16_t", result),
-        ):
-            if name in body:
+        for name, place in places.items():
+            if any(name in line for line in step.lines):
+                kind = kinds[name]
                 lines.append(f"        {kind} *const {name} = ({kind} *)(void *)(memory + {place});")
         lines += [f"        {line}" for line in step.lines]
         lines.append("    }")
@@ -165,7 +157,7 @@ class _Map:
     @property
     def bytes(self) -> int:
         """With codes behind its end, which kernels read and multiply by 0."""
-        return _eights(2 * (self.size + 1 if self.next else _fours(self.size)))
+        return _eights(2 * (self.size + 8 if self.next else _fours(self.size)))
 
     @property
     def strides(self) -> tuple[int, int, int]:
@@ -195,9 +187,9 @@ def _pad(padding: int) -> _Step:
     codes = width * width
     lines = (
         f"em_pad_image(image, {SIDE}, {padding}, {width}, result);",
-        f"em_fill(result + {codes}, {_eights(2 * codes + 2) // 2 - codes}, 0);",
+        f"em_fill(result + {codes}, {_eights(2 * codes + 16) // 2 - codes}, 0);",
     )
-    return _Step(f"image: with {padding} zeros around it", lines, (), 0, _eights(2 * codes + 2))
+    return _Step(f"image: with {padding} zeros around it", lines, (), 0, _eights(2 * codes + 16))
 
 
 def _image(index: int, layer: Convolution, size: tuple[int, int], target: _Map) -> _Step:
@@ -212,7 +204,7 @@ def _image(index: int, layer: Convolution, size: tuple[int, int], target: _Map) 
         f"(int16_t *)(void *)work,",
         f"                  work + {padded // 4}, (uint16_t *)(void *)(work + {padded // 4 + words}), {target.start});",
     )
-    weights = _array("int8_t", f"em_weights_{index}", layer.weights, f"[{layer.outputs} outputs][5][5]")
+    weights = c_array("int8_t", f"em_weights_{index}", layer.weights, f"[{layer.outputs} outputs][5][5]")
     return _Step(_title(layer, size, target), lines, (weights, *_per_output(index, layer)), work, target.bytes)
 
 
@@ -233,8 +225,9 @@ def _convolve(index: int, layer: Convolution, size: tuple[int, int], target: _Ma
     whole[: layer.outputs, :, : rows.shape[2]] = rows
     stored = whole.reshape(-1, 2, 2, layer.kernel, pairs, 2).transpose(0, 3, 4, 1, 5, 2)
     shape = f"[{len(stored)} blocks][{layer.kernel} rows][{pairs} pairs][2 pairs of outputs][2 codes][2 outputs]"
-    arrays = (_array("int8_t", f"em_weights_{index}", stored, shape), *_per_output(index, layer))
-    return _Step(_title(layer, size, target), lines, arrays, _eights(16 * layer.kernel * pairs), target.bytes)
+    arrays = (c_array("int8_t", f"em_weights_{index}", stored, shape), *_per_output(index, layer))
+    work = 8 * layer.kernel * _eights(layer.kernel * inputs)  # int16 of four channels, in vectors of eight
+    return _Step(_title(layer, size, target), lines, arrays, work, target.bytes)
 
 
 def _multiply(index: int, layer: Dense) -> _Step:
@@ -248,7 +241,8 @@ def _multiply(index: int, layer: Dense) -> _Step:
         two = whole[0::2] + 256 * whole[1::2]
         stored = two.reshape(-1, 2, whole.shape[1] // 2, 2).transpose(0, 2, 1, 3)
         shape = f"[{len(stored)} blocks][{stored.shape[1]} pairs of inputs][2 pairs of outputs][2 inputs]"
-        arrays = [_array("int16_t", f"em_weights_{index}", stored, shape)]
+        filled = np.pad(stored.ravel(), (0, stored.shape[1] // 2 % 2 * 8))  # Helium reads two fours of inputs at a time
+        arrays = [c_array("int16_t", f"em_weights_{index}", filled, shape)]
         palette, work = "NULL", 0
     else:
         assert layer.palette is not None
@@ -258,8 +252,8 @@ def _multiply(index: int, layer: Dense) -> _Step:
         stored = (codes[:, 0::2] | codes[:, 1::2] << 4).reshape(-1, 4, codes.shape[1] // 2).transpose(0, 2, 1)
         shape = f"[{len(stored)} blocks][{stored.shape[1]} pairs of inputs][4 outputs], two codes each"
         arrays = [
-            _array("uint8_t", f"em_weights_{index}", stored, shape),
-            _array("int8_t", f"em_palette_{index}", layer.palette, "[16]"),
+            c_array("uint8_t", f"em_weights_{index}", stored, shape),
+            c_array("int8_t", f"em_palette_{index}", layer.palette, "[16]"),
         ]
         palette, work = f"em_palette_{index}", 1024
     numbers = f"{inputs}, {outputs}, {layer.shift}, {layer.zero}, {layer.low}"
@@ -275,32 +269,17 @@ def _title(layer: Convolution, size: tuple[int, int], target: _Map) -> str:
 
 
 def _comment(layer: Layer) -> str:
-    return "".join(c if c.isalnum() or c in "_./" else "_" for c in layer.name).replace("*/", "*_").replace("/*", "_*")
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_." else "_" for c in layer.name)
 
 
 def _per_output(index: int, layer: Layer) -> list[str]:
     behind = (0, _fours(layer.outputs) - layer.outputs)
     return [
-        _array(
+        c_array(
             "int32_t", f"em_offset_{index}", np.pad(layer.offsets, behind), "[outputs]: what accumulators start with"
         ),
-        _array("int32_t", f"em_multiplier_{index}", np.pad(layer.multipliers, behind), "[outputs]"),
+        c_array("int32_t", f"em_multiplier_{index}", np.pad(layer.multipliers, behind), "[outputs]"),
     ]
-
-
-def _array(kind: str, name: str, values: npt.NDArray[np.integer], shape: str) -> str:
-    lines = "\n".join(_wrapped(str(value) for value in values.ravel()))
-    return f"/* {shape} */\nstatic const {kind} {name}[{values.size}] EM_ALIGNED = {{\n{lines}\n}};\n"
-
-
-def _wrapped(numbers: Iterable[str]) -> Iterable[str]:
-    line = "   "
-    for number in numbers:
-        if len(line) + len(number) + 2 > WIDTH:
-            yield line
-            line = "   "
-        line += f" {number},"
-    yield line
 
 
 def _fours(count: int) -> int:

@@ -1,8 +1,9 @@
 /* The kernels of the global expert: int8 weights, codes of activations as int16, int32 accumulators.
  *
  * The sizes of convolutions are constants where em_network.c calls their kernels, and these are inlined there, so the
- * compiler sees every size; dense layers share one function. They are written for the DSP extension's SMLAD, which multiplies two pairs of int16 and adds both
- * products; where there is none, the same code runs on portable C. Whatever the target, the results are the same bits:
+ * compiler sees every size; dense layers share one function. Kernels are written for the DSP extension's SMLAD, which
+ * multiplies two pairs of int16 and adds both products, and for Helium's VMLADAVA, which does so with eight; where there
+ * is neither, the same code runs on portable C. The results are the same bits on every target:
  * firmware_export/reference.py specifies them.
  *
  * Maps of codes are stored position by position with all channels of a position in a row (channel-last), so that the
@@ -21,7 +22,7 @@
 #if defined(__GNUC__)
 #define EM_INLINE static inline __attribute__((always_inline, unused))
 #define EM_ALIGNED __attribute__((aligned(8)))
-#define EM_SHARED static __attribute__((noinline, noclone, unused))
+#define EM_SHARED static __attribute__((noinline, unused))
 #define EM_ROLLED _Pragma("GCC unroll 1")
 #define EM_UNROLLED _Pragma("GCC unroll 16")
 #else
@@ -46,27 +47,33 @@
 #define EM_SATURATE 0
 #endif
 
-/* The innermost loops once more in assembly, for compilers that run out of registers: GCC 12 needs 1.5 times the
- * instructions. Only where optimization leaves all registers free. */
-#if EM_DSP && defined(__GNUC__) && defined(__OPTIMIZE__) && defined(__thumb2__) && !defined(EM_NO_ASSEMBLY)
-#define EM_ASSEMBLY 1
+#if defined(__ARM_FEATURE_MVE) && __ARM_FEATURE_MVE
+#include <arm_mve.h>
+#define EM_HELIUM 1
 #else
+#define EM_HELIUM 0
+#endif
+
+/* The innermost loops once more in assembly, for compilers that run out of registers: GCC 12 needs 1.8 times the
+ * instructions. They take all registers that optimization leaves free; define EM_NO_ASSEMBLY where a frame pointer or
+ * position-independent data keeps one. */
+#if EM_DSP && defined(__thumb2__) && !defined(EM_NO_ASSEMBLY)
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
+#define EM_ASSEMBLY 1
+#endif
+#endif
+#ifndef EM_ASSEMBLY
 #define EM_ASSEMBLY 0
 #endif
 
 /* Two int16, the first one in the lower half. */
 typedef uint32_t em_pair;
 
-EM_INLINE em_pair em_load(const void *two) /* of any alignment */
+EM_INLINE em_pair em_load_pair(const void *two) /* of any alignment */
 {
     em_pair pair;
     memcpy(&pair, two, sizeof pair);
     return pair;
-}
-
-EM_INLINE void em_store(void *two, em_pair pair)
-{
-    memcpy(two, &pair, sizeof pair);
 }
 
 EM_INLINE int16_t em_low(em_pair pair)
@@ -79,8 +86,18 @@ EM_INLINE int16_t em_high(em_pair pair)
     return (int16_t)(uint16_t)(pair >> 16);
 }
 
-/* sum + x0 * y0 + x1 * y1, modulo 2**32 */
+/* sum + x0 * y0 + x1 * y1, which has to fit. */
 EM_INLINE int32_t em_multiply_add(em_pair x, em_pair y, int32_t sum)
+{
+#if EM_DSP
+    return __smlad((int16x2_t)x, (int16x2_t)y, sum);
+#else
+    return sum + em_low(x) * em_low(y) + em_high(x) * em_high(y);
+#endif
+}
+
+/* The same modulo 2**32. */
+EM_INLINE int32_t em_multiply_wrap(em_pair x, em_pair y, int32_t sum)
 {
 #if EM_DSP
     return __smlad((int16x2_t)x, (int16x2_t)y, sum);

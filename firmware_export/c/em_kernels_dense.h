@@ -12,7 +12,19 @@
  * sums: [row 0, rows 0 and 1, row 2, rows 2 and 3]. */
 EM_INLINE void em_rows4(const int16_t *codes, const int16_t *weights, unsigned quads, int32_t sums[4])
 {
-#if EM_ASSEMBLY
+#if EM_HELIUM
+    for (unsigned i = 0; i < quads; i += 2, codes += 8, weights += 16) {
+        /* codes behind the last are 0 here: the weights there are the next rows', or what fills the array up */
+        const mve_pred16_t there = vctp16q(4 * (quads - i));
+        const int16x8_t code = vldrhq_z_s16(codes, there);
+        const uint32x4x2_t both = vld2q_u32((const uint32_t *)(const void *)weights);
+        const int16x8_t first = vreinterpretq_s16_u32(both.val[0]), second = vreinterpretq_s16_u32(both.val[1]);
+        sums[0] = vmladavaq_s16(sums[0], code, vmovlbq_s8(vreinterpretq_s8_s16(first)));
+        sums[1] = vmladavaq_s16(sums[1], code, first);
+        sums[2] = vmladavaq_s16(sums[2], code, vmovlbq_s8(vreinterpretq_s8_s16(second)));
+        sums[3] = vmladavaq_s16(sums[3], code, second);
+    }
+#elif EM_ASSEMBLY
     int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
     uint32_t a, b, v, w, even;
 #define EM_PAIR4(code)                                                                                                 \
@@ -40,11 +52,11 @@ EM_INLINE void em_rows4(const int16_t *codes, const int16_t *weights, unsigned q
     sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
 #else
     for (unsigned i = 0; i < 2 * quads; i++) {
-        const em_pair code = em_load(codes + 2 * i);
+        const em_pair code = em_load_pair(codes + 2 * i);
         for (int two = 0; two < 4; two += 2) {
-            const em_pair both = em_load(weights + 4 * i + two);
+            const em_pair both = em_load_pair(weights + 4 * i + two);
             sums[two] = em_multiply_add(code, em_even_bytes(both), sums[two]);
-            sums[two + 1] = em_multiply_add(code, both, sums[two + 1]);
+            sums[two + 1] = em_multiply_wrap(code, both, sums[two + 1]);
         }
     }
 #endif
@@ -100,10 +112,16 @@ EM_SHARED void em_multiply_palette(const em_dense *layer, const int16_t *codes, 
         table[byte] = (em_pair)(uint16_t)layer->palette[byte % 16] | (em_pair)(uint16_t)layer->palette[byte / 16] << 16;
     EM_ROLLED for (int row = 0; row < layer->outputs; row += 4)
     {
-        int32_t sums[4] = {0, 0, 0, 0};
-        for (int i = 0; i < pairs; i++, bytes += 4)
-            for (int of = 0; of < 4; of++)
-                sums[of] = em_multiply_add(em_load(codes + 2 * i), table[bytes[of]], sums[of]);
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        const int16_t *code = codes;
+        for (const uint8_t *const end = bytes + 4 * pairs; bytes != end; bytes += 4, code += 2) {
+            const em_pair two = em_load_pair(code);
+            s0 = em_multiply_add(two, table[bytes[0]], s0);
+            s1 = em_multiply_add(two, table[bytes[1]], s1);
+            s2 = em_multiply_add(two, table[bytes[2]], s2);
+            s3 = em_multiply_add(two, table[bytes[3]], s3);
+        }
+        const int32_t sums[4] = {s0, s1, s2, s3};
         em_finish_rows4(layer, row, sums, result);
     }
 }

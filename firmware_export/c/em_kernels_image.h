@@ -38,7 +38,7 @@ EM_INLINE void em_find_ink(const int16_t *padded, int rows, int width, uint16_t 
         uint32_t bits = 0;
         for (int quad = width / 4 - 1; quad >= 0; quad--) {
             const int16_t *above = padded + 2 * y * width + 4 * quad, *below = above + width;
-            bits = bits << 1 | ((em_load(above) | em_load(above + 2) | em_load(below) | em_load(below + 2)) != 0);
+            bits = bits << 1 | ((em_load_pair(above) | em_load_pair(above + 2) | em_load_pair(below) | em_load_pair(below + 2)) != 0);
         }
         ink[y] = (uint16_t)bits;
     }
@@ -72,7 +72,7 @@ EM_INLINE void em_first_row(const int16_t *codes, int width, const em_pair *weig
 #else
     for (int y = 0; y < EM_FIRST_KERNEL; y++)
         for (int i = 0; i < 3; i++) {
-            const em_pair left = em_load(codes + y * width + 2 * i), right = em_load(codes + y * width + 2 * i + 2);
+            const em_pair left = em_load_pair(codes + y * width + 2 * i), right = em_load_pair(codes + y * width + 2 * i + 2);
             const em_pair even = weights[6 * y + 2 * i], odd = weights[6 * y + 2 * i + 1];
             sums[0] = em_multiply_add(left, even, sums[0]);
             sums[1] = em_multiply_add(left, odd, sums[1]);
