@@ -71,7 +71,7 @@ class _Step:
 def _steps(network: Network) -> list[_Step]:
     sizes, steps = network.sizes, list[_Step]()
     first = network.convolutions[0]
-    fast = first.kernel == 5 and first.pool and min(sizes[1]) > 1
+    fast = first.kernel == 5 and first.pool and min(sizes[1]) > 1 and first.padding <= 16  # em_kernels_image.h
     if not fast:
         steps.append(_pad(first.padding))
     for index, layer in enumerate(network.convolutions):

@@ -19,6 +19,7 @@ def random_network(
     palettes: bool = False,
     zero: int = 0,
     extreme: bool = False,
+    relu: bool = True,
 ) -> Network:
     """Make a network whose results spread over their codes.
 
@@ -34,16 +35,18 @@ def random_network(
         Zero point of all results but the logits'.
     extreme : bool
         Whether all weights are -127, 0 or 127.
+    relu : bool
+        Whether a ReLU stands behind all layers but the last.
     """
     rng = np.random.default_rng(seed)
 
-    def common(name: str, weights: npt.NDArray[Any], input_zero: int, relu: bool) -> dict[str, Any]:
+    def common(name: str, weights: npt.NDArray[Any], input_zero: int, last: bool = False) -> dict[str, Any]:
         spread = 255 * np.sqrt(weights[0].size) * np.abs(weights).mean()
         bias = rng.normal(0, spread / 4, len(weights)).astype(np.int32)
         ratios = rng.uniform(50, 400, len(weights)) / spread
         return {
             "name": name, "weights": weights.astype(np.int8), "bias": bias, "ratios": np.minimum(ratios, 0.2),
-            "input_zero": input_zero, "zero": zero if relu else 117, "relu": relu,
+            "input_zero": input_zero, "zero": 117 if last else zero, "relu": relu and not last,
         }  # fmt: skip
 
     def random_weights(*shape: int) -> npt.NDArray[Any]:
@@ -53,7 +56,7 @@ def random_network(
     channels, side = 1, 28
     for index, (outputs, kernel, padding, pool) in enumerate(convolutions):
         weights = random_weights(outputs, channels, kernel, kernel)
-        fields = common(f"conv{index}", weights, zero if index else 0, True)
+        fields = common(f"conv{index}", weights, zero if index else 0)
         first.append(Convolution(**fields, padding=padding, pool=pool))
         channels, side = outputs, first[-1].size_of(side, side)[0] // (2 if pool else 1)
     then: list[Dense] = []
@@ -62,7 +65,7 @@ def random_network(
         codes = rng.integers(0, 16, (outputs, width)).astype(np.uint8) if palettes else None
         palette = rng.integers(-64, 65, 16).astype(np.int8) if palettes else None
         weights = random_weights(outputs, width) if palette is None or codes is None else palette[codes]
-        fields = common(f"dense{index}", weights, zero, index + 1 < len(dense))
+        fields = common(f"dense{index}", weights, zero, index + 1 == len(dense))
         then.append(Dense(**fields, codes=codes, palette=palette))
         width = outputs
     return Network(tuple(first), tuple(then), True, 0.01, 0.05)

@@ -34,6 +34,8 @@ NETWORKS = {
     "first kernel of 7": random_network(9, [(3, 7, 3, True), (4, 7, 0, True)], [20]),
     "palettes": random_network(10, [(6, 5, 2, True), (5, 5, 0, True)], [19, 6, 9], palettes=True),
     "many channels": random_network(11, [(20, 5, 2, True), (12, 5, 0, True)], [23]),
+    "no ReLU": random_network(13, [(6, 5, 2, True), (6, 3, 1, True)], [12, 9], zero=90, relu=False),
+    "no ReLU, no pool": random_network(14, [(3, 3, 2, False), (6, 3, 1, True)], [12, 9], zero=90, relu=False),
     "extreme weights": random_network(12, [(8, 5, 2, True), (10, 5, 0, True)], [40, 20], extreme=True),
 }
 

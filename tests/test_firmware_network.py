@@ -21,6 +21,14 @@ from firmware_export.reference import run_network
 Parts = tuple[list[NodeProto], dict[str, npt.NDArray[Any]]]
 
 
+def test_a_graph_without_relu_is_read_as_it_was_written() -> None:
+    network = random_network(6, [(3, 5, 1, True)], [5, 4], zero=77, relu=False)
+    read = read_network(to_bytes(*to_onnx(network), ["logits"]))
+    assert not read.taps
+    assert [layer.low for layer in read.layers] == [0, 0, 0]
+    assert [layer.zero for layer in read.layers] == [77, 77, 117]
+
+
 def small() -> Parts:
     return to_onnx(random_network(1, [(3, 5, 2, True), (4, 3, 0, True)], [10, 7]))
 

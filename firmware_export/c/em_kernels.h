@@ -2,9 +2,8 @@
  *
  * The sizes of convolutions are constants where em_network.c calls their kernels, and these are inlined there, so the
  * compiler sees every size; dense layers share one function. Kernels are written for the DSP extension's SMLAD, which
- * multiplies two pairs of int16 and adds both products, and for Helium's VMLADAVA, which does so with eight; where there
- * is neither, the same code runs on portable C. The results are the same bits on every target:
- * firmware_export/reference.py specifies them.
+ * adds two products of int16, and for Helium's VMLADAVA, which adds eight; where there is neither, the same code runs on
+ * portable C. The results are the same bits on every target, and firmware_export/reference.py specifies them.
  *
  * Maps of codes are stored position by position with all channels of a position in a row (channel-last), so that the
  * window of a convolution is a few runs of consecutive int16, read in pairs.

@@ -81,7 +81,7 @@ EM_INLINE void em_window4(const em_convolution *layer, const int16_t *codes, int
     }
 #else
     const int pairs = EM_WINDOW_PAIRS(layer->kernel, layer->channels);
-    const int rest = layer->columns * layer->channels - 2 * pairs; /* from the end of one row of the window to the next */
+    const int rest = layer->columns * layer->channels - 2 * pairs; /* from one row of the window to the next */
 #if EM_ASSEMBLY
     int32_t s0 = offset[0], s1 = offset[1], s2 = offset[2], s3 = offset[3], s4 = s0, s5 = s1, s6 = s2, s7 = s3;
     uint32_t a, b, v, w; /* with these and the pointers, all 14 registers are in use: 12 instructions for 16 products */
@@ -156,14 +156,15 @@ EM_INLINE void em_convolve4(const em_convolution *layer, const int16_t *map, con
                 const int32_t by = multiplier[channel], sum = layer->pool ? best[channel] : sums[channel];
                 to[0] = em_requantize(sum, by, layer->shift, layer->zero, layer->low);
                 if (!layer->pool && columns > 1)
-                    to[layer->of_position] = em_requantize(sums[4 + channel], by, layer->shift, layer->zero, layer->low);
+                    to[layer->of_position] =
+                        em_requantize(sums[4 + channel], by, layer->shift, layer->zero, layer->low);
             }
         }
     }
 }
 
-/* map: [rows][columns][channels], and 8 codes more; weights: of em_widen4, one block of four channels after another, the
- * last one filled up with zeros; offset, multiplier: [outputs], filled up to a multiple of 4; wide: room for
+/* map: [rows][columns][channels], and 8 codes more; weights: of em_widen4, a block for each four channels, the last one
+ * filled up with zeros; offset, multiplier: [outputs], filled up to a multiple of 4; wide: room for
  * 2 * kernel * EM_WINDOW_CODES pairs. */
 EM_INLINE void em_convolve(const em_convolution layer, const int16_t *map, const int8_t *weights,
                            const int32_t *offset, const int32_t *multiplier, em_pair *wide, int16_t *result)

@@ -1,18 +1,17 @@
 /* The first layer: 5x5 windows of the image's one channel, then a 2x2 max-pool.
  *
- * A row of the image is read in pairs of pixels; a pair at an even column serves the windows that start at even columns
- * as (w0, w1), (w2, w3), (w4, 0), and those that start one further as (0, w0), (w1, w2), (w3, w4). Four windows in a row
- * share their pixels. Most of an image is background: where all that two pools see is zero, their results are those of
- * the offset alone.
+ * A row of the image is read in pairs of pixels, from even columns on. They meet the weights of a window that starts at
+ * an even column as (w0, w1), (w2, w3), (w4, 0), and those of one that starts a column later as (0, w0), (w1, w2),
+ * (w3, w4). Four windows in a row share their pixels. Most of an image is background: where all that two pools see is
+ * zero, their results are those of the offset alone.
  */
 #ifndef EM_KERNELS_IMAGE_H
 #define EM_KERNELS_IMAGE_H
 
 typedef struct { /* all constants */
-    int side, padding; /* of the image */
-    int outputs;       /* channels of the result */
-    int shift, low;    /* em_requantize */
-    int zero;
+    int side, padding;    /* of the image */
+    int outputs;          /* channels of the result */
+    int shift, zero, low; /* em_requantize */
     int of_row, of_position, of_channel; /* int16 from one row, position, channel of the result to the next */
 } em_first;
 
@@ -37,8 +36,10 @@ EM_INLINE void em_find_ink(const int16_t *padded, int rows, int width, uint16_t 
     for (int y = 0; y < rows / 2; y++) {
         uint32_t bits = 0;
         for (int quad = width / 4 - 1; quad >= 0; quad--) {
-            const int16_t *above = padded + 2 * y * width + 4 * quad, *below = above + width;
-            bits = bits << 1 | ((em_load_pair(above) | em_load_pair(above + 2) | em_load_pair(below) | em_load_pair(below + 2)) != 0);
+            const int16_t *four = padded + 2 * y * width + 4 * quad;
+            const em_pair above = em_load_pair(four) | em_load_pair(four + 2);
+            const em_pair below = em_load_pair(four + width) | em_load_pair(four + width + 2);
+            bits = bits << 1 | ((above | below) != 0);
         }
         ink[y] = (uint16_t)bits;
     }
@@ -72,7 +73,8 @@ EM_INLINE void em_first_row(const int16_t *codes, int width, const em_pair *weig
 #else
     for (int y = 0; y < EM_FIRST_KERNEL; y++)
         for (int i = 0; i < 3; i++) {
-            const em_pair left = em_load_pair(codes + y * width + 2 * i), right = em_load_pair(codes + y * width + 2 * i + 2);
+            const int16_t *at = codes + y * width + 2 * i;
+            const em_pair left = em_load_pair(at), right = em_load_pair(at + 2);
             const em_pair even = weights[6 * y + 2 * i], odd = weights[6 * y + 2 * i + 1];
             sums[0] = em_multiply_add(left, even, sums[0]);
             sums[1] = em_multiply_add(left, odd, sums[1]);
