@@ -36,23 +36,24 @@ def with_verdict(profile, **changes):
 
 def direct_answers(ge, profile, images):
     """The whole forward pass in float64, from the graph's taps and the profile's integers."""
-    taps, retained = ge.taps(images), ge.retention.taps()
+    taps, statistics = ge.taps(images), ge.bundle.statistics
 
     def pooled(features):
         maps = features.reshape(len(features), -1, 5, 5)
         quarters = [maps[:, :, y : y + 3, x : x + 3].mean((2, 3)) for y in (0, 2) for x in (0, 2)]
         return np.stack(quarters, 2).reshape(len(features), -1)
 
-    def standardized(view):
-        reference, values = (view(t.features.astype(np.float64)) for t in (retained, taps))
-        return (values - reference.mean(0)) / reference.std(0).mean()
+    def standardized(view, scale):
+        mean, values = (view(features.astype(np.float64)) for features in (statistics.mean[None], taps.features))
+        return (values - mean) / scale
 
     def dequantized(matrix):
         return matrix.codes * matrix.scales.astype(np.float64)[:, None]
 
     local = dequantized(profile.local.weights)
-    correction = standardized(pooled) @ local[:, :-1].T + local[:, -1]
-    odds = standardized(lambda features: features) @ dequantized(profile.gate.weights)[0] + profile.gate.bias
+    correction = standardized(pooled, statistics.pooled_scale) @ local[:, :-1].T + local[:, -1]
+    inputs = standardized(lambda features: features, statistics.feature_scale)
+    odds = inputs @ dequantized(profile.gate.weights)[0] + profile.gate.bias
     gate = 1 / (1 + np.exp(profile.verdict.threshold - odds))
     spare, together = len(profile.symbols), np.log(np.exp(taps.logits.astype(np.float64)).sum(1, keepdims=True))
     taught = (local[len(local) - spare :] != 0).any(1)
@@ -267,11 +268,11 @@ def test_generic_accuracy_holds_after_any_number_of_corrections(ge, moe, fresh):
 def test_a_correction_opens_the_gate_and_counts_as_a_sample(ge, profile, fresh):
     images, labels = fresh
     moe = MixtureOfExperts(ge, profile)
-    odds = profile.gate.log_odds(ge.standardizer.gate_inputs(ge.taps(images[0])))[0]
-    before = moe.profile.samples
-    assert moe.learn(images[0], labels[0]) is moe
-    exact = moe._weights.gate @ ge.standardizer.gate_inputs(ge.taps(images[0]))[0] + moe._weights.bias
-    assert exact > odds
+    inputs = ge.standardizer.gate_inputs(ge.taps(images))
+    odds, before = profile.gate.log_odds(inputs), moe.profile.samples
+    row = odds.argmin()  # of what it is sure of already it cannot become surer
+    assert moe.learn(images[row], labels[row]) is moe
+    assert moe._weights.gate @ inputs[row] + moe._weights.bias > odds[row]
     assert moe.profile.samples == before + 1
 
 

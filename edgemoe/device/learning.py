@@ -54,9 +54,8 @@ class Weights:
 
     def rounded(self, local_bits: int, gate_bits: int, spare: int) -> tuple[LocalExpert, Gate]:
         """Return local expert and gate as a profile keeps them."""
-        return LocalExpert(quantize(self.local, local_bits), spare), Gate(
-            quantize(self.gate[None], gate_bits), self.bias
-        )
+        gate = Gate(quantize(self.gate[None], gate_bits), float(np.float32(self.bias)))
+        return LocalExpert(quantize(self.local, local_bits), spare), gate
 
 
 class Reference:
