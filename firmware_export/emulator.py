@@ -31,6 +31,11 @@ class Run:
         found = (re.fullmatch(r"(.*\S) (-?\d+)", line) for line in self.lines)
         return {match[1]: int(match[2]) for match in found if match}
 
+    def all(self, name: str) -> list[int]:
+        """The numbers of every line of a name, in order."""
+        found = (re.fullmatch(r"(.*\S) (-?\d+)", line) for line in self.lines)
+        return [int(match[2]) for match in found if match and match[1] == name]
+
 
 def runner(target: Target) -> list[str]:
     """The command that a program's path is put behind, to run it; empty on a host that needs none."""

@@ -18,6 +18,7 @@ from edgemoe.cli import (
     evaluate,
     experts,
     export,
+    firmware,
     personalize,
     predict,
     prune,
@@ -57,7 +58,9 @@ app.command("account")(account.account)
 app.command("experts")(experts.experts)
 app.command("train-global")(train_global.train_global)
 app.command("prune")(prune.prune)
+export.app.command("firmware")(firmware.export_firmware)
 app.add_typer(export.app, name="export")
+app.add_typer(firmware.app, name="firmware")
 app.add_typer(data.app, name="data")
 
 
