@@ -21,7 +21,11 @@
 #if defined(__GNUC__)
 #define EM_INLINE static inline __attribute__((always_inline, unused))
 #define EM_ALIGNED __attribute__((aligned(8)))
+#if defined(__clang__)
 #define EM_SHARED static __attribute__((noinline, unused))
+#else
+#define EM_SHARED static __attribute__((noinline, noclone, unused))
+#endif
 #define EM_ROLLED _Pragma("GCC unroll 1")
 #define EM_UNROLLED _Pragma("GCC unroll 16")
 #else

@@ -35,7 +35,8 @@ EM_INLINE void em_find_ink(const int16_t *padded, int rows, int width, uint16_t 
 {
     for (int y = 0; y < rows / 2; y++) {
         uint32_t bits = 0;
-        for (int quad = width / 4 - 1; quad >= 0; quad--) {
+        EM_ROLLED for (int quad = width / 4 - 1; quad >= 0; quad--)
+        {
             const int16_t *four = padded + 2 * y * width + 4 * quad;
             const em_pair above = em_load_pair(four) | em_load_pair(four + 2);
             const em_pair below = em_load_pair(four + width) | em_load_pair(four + width + 2);
@@ -87,7 +88,8 @@ EM_INLINE void em_first_row(const int16_t *codes, int width, const em_pair *weig
 /* weights: [5][5] of one channel; words: [5][3][2]. */
 EM_INLINE void em_first_weights(const int8_t *weights, em_pair *words)
 {
-    for (int y = 0; y < EM_FIRST_KERNEL; y++) {
+    EM_ROLLED for (int y = 0; y < EM_FIRST_KERNEL; y++)
+    {
         int before = 0;
         for (int i = 0; i < 3; i++) {
             const int w = weights[5 * y + 2 * i], after = i < 2 ? weights[5 * y + 2 * i + 1] : 0;
