@@ -1,8 +1,9 @@
-"""The local expert's gradient against torch's, and its weights against a solver run to convergence."""
+"""The local expert's gradient against torch's, and its loss against a solver's."""
 
 import numpy as np
 import pytest
 
+from edgemoe.device.distort import distorted
 from edgemoe.device.local_expert import (
     DECAY,
     Lesson,
@@ -10,10 +11,13 @@ from edgemoe.device.local_expert import (
     correction_gradient,
     fit_local_expert,
     given_classes,
+    order_of,
     settle,
     with_bias,
 )
 from edgemoe.device.quantized import quantize
+from edgemoe.device.support import Own
+from edgemoe.device.training import teach
 
 torch = pytest.importorskip("torch")
 
@@ -62,13 +66,11 @@ def test_the_gradient_survives_logits_that_would_overflow_an_exponential():
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("taught", [7, 3, 1])
-def test_the_weights_are_those_of_a_solver_run_to_convergence(taught):
-    lesson = lesson_of(*problem(taught=taught))
-    free = torch.zeros(7, 1, dtype=torch.float64)
-    free[np.unique(lesson.targets)] = 1
-    weights = torch.zeros((7, 13), dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weights], max_iter=2000, tolerance_grad=1e-12, tolerance_change=0, history_size=50,
+def solved(lesson):
+    """The weights of the lowest loss, by torch's L-BFGS run to convergence."""
+    free = torch.from_numpy(lesson.given.astype(np.float64))
+    weights = torch.zeros((lesson.logits.shape[1], lesson.inputs.shape[1]), dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS([weights], max_iter=300, tolerance_grad=1e-9, tolerance_change=0, history_size=50,
                                line_search_fn="strong_wolfe")  # fmt: skip
 
     def closure():
@@ -78,13 +80,59 @@ def test_the_weights_are_those_of_a_solver_run_to_convergence(taught):
         return loss
 
     solver.step(closure)
-    found = fit_local_expert(lesson)
+    return (weights * free).detach().numpy()
+
+
+def loss_of(values, lesson):
     with torch.inference_mode():
-        mine = torch.from_numpy(found.astype(np.float64))
-        best, nothing, loss = (float(torch_loss(w, lesson, DECAY)) for w in (weights * free, 0 * weights, mine))
-    assert best < 0.9 * nothing  # there was something to learn
-    assert loss - best < 1e-5 * (nothing - best)
-    assert np.abs(found - (weights * free).detach().numpy()).max() < 1e-2
+        return float(torch_loss(torch.from_numpy(values.astype(np.float64)), lesson, DECAY))
+
+
+def missed(lesson):
+    """The share of what a solver takes off the loss that training does not."""
+    best, nothing = solved(lesson), np.zeros((lesson.logits.shape[1], lesson.inputs.shape[1]))
+    lowest, highest = loss_of(best, lesson), loss_of(nothing, lesson)
+    assert lowest < 0.9 * highest  # there was something to learn
+    return (loss_of(fit_local_expert(lesson), lesson) - lowest) / (highest - lowest)
+
+
+@pytest.mark.parametrize("taught", [7, 3, 1])
+@pytest.mark.parametrize("n", [40, 5, 3])
+def test_training_comes_close_to_a_solvers_loss(n, taught):
+    assert 0 <= missed(lesson_of(*problem(n=n, taught=taught))) < 0.05
+
+
+@pytest.mark.parametrize(("samples", "copies"), [(1, 0), (1, 16), (47, 0), (47, 4), (235, 0)])
+def test_of_a_writers_characters_training_learns_nine_tenths_of_what_a_solver_does(ge, writer, samples, copies):
+    images, labels = writer[0][:samples], writer[1][:samples]
+    targets = np.array([ge.classes.index(label) for label in labels])
+    own = Own(ge.taps(images), ge.taps(distorted(images, copies)), targets, 0)
+    assert 0 <= missed(teach(ge, own, np.arange(len(targets)))) < 0.1
+
+
+def test_like_samples_of_two_labels_leave_finite_weights_that_are_better_than_none():
+    inputs, logits, _ = problem(n=1)
+    inputs, logits = np.repeat(inputs, 40, axis=0), np.repeat(logits, 40, axis=0)
+    for targets in (np.repeat([2, 5], 20), np.tile([2, 5], 20), np.full(40, 2)):
+        lesson = lesson_of(inputs, logits, targets, np.ones(40))
+        weights = fit_local_expert(lesson)
+        assert np.abs(weights).max() < 5
+        assert loss_of(weights, lesson) < loss_of(0 * weights, lesson)
+
+
+def test_inputs_of_nothing_teach_the_bias_alone():
+    _, logits, targets = problem()
+    weights = fit_local_expert(lesson_of(np.zeros((40, 12), np.float32), logits, targets))
+    assert not weights[:, :-1].any()
+    assert weights[:, -1].any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 100, 235, 1175, 5550])
+def test_the_order_takes_each_sample_once_and_keeps_neighbours_apart(n):
+    order = order_of(n)
+    assert sorted(order.tolist()) == list(range(n))
+    if n >= 100:  # any four that follow each other come from all over
+        assert np.abs(np.diff(order)).min() > n / 4
 
 
 def test_classes_without_a_sample_are_left_uncorrected():
@@ -97,11 +145,6 @@ def test_classes_without_a_sample_are_left_uncorrected():
     assert not correction[:, 3:].any()
 
 
-def loss_of(values, lesson):
-    with torch.inference_mode():
-        return float(torch_loss(torch.from_numpy(values.astype(np.float64)), lesson, DECAY))
-
-
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_rounding_with_the_samples_loses_no_more_than_rounding_without_them(bits, seed):
@@ -110,21 +153,21 @@ def test_rounding_with_the_samples_loses_no_more_than_rounding_without_them(bits
     plain, taught = quantize(weights, bits), quantize(settle(weights, lesson, bits), bits)
     assert taught.bits == bits
     assert np.abs(taught.codes).max() < 2 ** (bits - 1)
-    exact = loss_of(weights, lesson)
+    lowest = loss_of(solved(lesson), lesson)
     losses = [loss_of(matrix.values(), lesson) for matrix in (taught, plain)]
-    assert exact - 1e-3 <= losses[0] <= losses[1] + 1e-3
+    assert lowest - 1e-3 <= losses[0] <= losses[1] + 1e-3
     if bits == 2:  # where rounding hurts most
         assert losses[0] < losses[1]
 
 
-def test_a_sample_of_no_importance_teaches_nothing():
+def test_a_sample_of_no_importance_moves_nothing_but_the_others_order():
     inputs, logits, targets = problem()
     importance = np.ones(40)
     importance[30:] = 0
     lesson = lesson_of(inputs, logits, targets, importance)
     first = lesson_of(inputs[:30], logits[:30], targets[:30], importance[:30])
     assert np.array_equal(lesson.given, first.given)
-    np.testing.assert_allclose(fit_local_expert(lesson), fit_local_expert(first), atol=1e-3)
+    assert abs(missed(lesson) - missed(first)) < 0.02
 
 
 def test_rounding_leaves_classes_without_a_sample_uncorrected():

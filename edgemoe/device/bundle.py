@@ -150,9 +150,8 @@ def _read_statistics(content: bytes, source: str) -> Statistics:
     mean, roots, codes = (arrays[name] for name in ("mean", "roots", "codes"))
     numbers = [float(arrays[name]) for name in ("step", "feature_scale", "pooled_scale")]
     size = len(mean)
-    shapes = mean.shape, roots.shape, codes.shape
-    types = mean.dtype, roots.dtype, codes.dtype
-    if shapes != ((size,), (size,), (size * (size - 1) // 2,)) or types != (np.float32, np.float32, np.int8):
+    found = [(array.shape, array.dtype.str) for array in (mean, roots, codes)]
+    if found != [((size,), "<f4"), ((size,), "<f4"), ((size * (size - 1) // 2,), "|i1")]:
         raise EdgemoeError(f"{source}: statistics.npz: its arrays do not fit each other")
     positive = np.concatenate([roots, numbers])
     if not (np.isfinite(mean).all() and np.isfinite(positive).all() and positive.min() > 0):
