@@ -235,7 +235,7 @@ def test_what_is_no_file_or_no_known_format_is_refused(tmp_path):
 
 def test_a_folder_goes_to_the_reader_of_photos(tmp_path, monkeypatch):
     photos = pytest.importorskip("edgemoe.data.photos", reason="the reader of photos is not here")
-    monkeypatch.setattr(photos, "read_photos", lambda folder: ("images", str(folder), None))
+    monkeypatch.setattr(photos, "read_photos", lambda folder, symbols: ("images", str(folder), None))
     assert samples_module.load_samples(tmp_path) == ("images", str(tmp_path), None)
 
 

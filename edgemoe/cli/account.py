@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from edgemoe import GlobalExpert, MixtureOfExperts, Personalizer, load_global_expert
+from edgemoe import GlobalExpert, MixtureOfExperts, Personalizer
 from edgemoe.accounting.graph import count_graph
 from edgemoe.accounting.onnx_reader import parse_onnx
 from edgemoe.accounting.parts import header_bytes, profile_parts
 from edgemoe.accounting.report import overhead, print_report
-from edgemoe.cli.inputs import user_samples
-from edgemoe.cli.options import Expert, Json, Seed
+from edgemoe.cli.inputs import find_expert, user_samples
+from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit
 from edgemoe.device.profile import Profile
 
@@ -22,9 +22,11 @@ __all__ = ["account", "cost_report"]
 def account(
     profile: Annotated[
         Path | None,
-        typer.Option("--profile", help="The profile to count; without it, one fitted to a simulated writer."),
+        typer.Option("--profile", help="The profile to count; without it, one fitted to --samples."),
     ] = None,
     ge: Expert = "lenet5-balanced",
+    samples: SamplesPath = None,
+    writer: WriterId = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -32,9 +34,9 @@ def account(
 
     Example: edgemoe account --profile me.moe
     """
-    expert = load_global_expert(ge)
+    expert = find_expert(ge, profile=profile, samples=samples, writer=writer)
     if profile is None:
-        found = user_samples(None, None, expert, seed, 5, sample_seed=0)
+        found = user_samples(samples, writer, expert, seed, 5, sample_seed=0)
         kept, source = Personalizer(expert, seed=seed).fit(found.images, found.labels).profile, found.source
     else:
         kept, source = MixtureOfExperts.load(profile, expert).profile, str(profile)

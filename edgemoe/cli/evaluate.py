@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edgemoe import MixtureOfExperts, load_global_expert
-from edgemoe.cli.inputs import generic_samples, user_samples
+from edgemoe import MixtureOfExperts
+from edgemoe.cli.inputs import find_expert, generic_samples, user_samples
 from edgemoe.cli.options import Expert, Json, ProfileFile, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit, percent, table
 from edgemoe.cli.pictures import draw_confusions
@@ -47,9 +47,9 @@ def evaluate(
 
     Example: edgemoe evaluate --profile me.moe --samples rest.npz --generic emnist.zip:byclass-part:test
     """
-    expert = load_global_expert(ge)
+    expert = find_expert(ge, profile=profile)
     moe = MixtureOfExperts.load(profile, expert)
-    user = user_samples(samples, writer, expert, seed, PER_CLASS, sample_seed=1)
+    user = user_samples(samples, writer, expert, seed, PER_CLASS, sample_seed=1, symbols=moe.profile.symbols)
     others = generic_samples(generic, expert, seed)
     read = {"user": (moe.explain(user.images), user.labels), "generic": (moe.explain(others.images), others.labels)}
     sides = {name: figures(*side) for name, side in read.items()}

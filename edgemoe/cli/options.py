@@ -7,7 +7,9 @@ import typer
 
 __all__ = ["Expert", "Json", "ProfileFile", "SamplesPath", "Seed", "WriterId"]
 
-Expert = Annotated[str, typer.Option("--ge", help="Global expert: the name of a shipped one, or a bundle's path.")]
+Expert = Annotated[
+    str, typer.Option("--ge", help="Global expert: the name of a shipped one, a bundle's path, or a float ONNX file.")
+]
 ProfileFile = Annotated[Path, typer.Option("--profile", help="The profile that edgemoe personalize wrote.")]
 SamplesPath = Annotated[
     str | None,

@@ -9,12 +9,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from edgemoe import Personalizer, load_global_expert
-from edgemoe.cli.inputs import UserSamples, user_samples
+from edgemoe import Personalizer
+from edgemoe.cli.inputs import UserSamples, find_expert, kept_beside, user_samples
 from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit, facts
 from edgemoe.data import draw_shots
 from edgemoe.device.acceptance import Verdict
+from edgemoe.device.bundle import write_bundle
+from edgemoe.device.symbols import check_symbols
 from edgemoe.files import write_atomic
 
 __all__ = ["describe", "personalize"]
@@ -45,6 +47,9 @@ def personalize(
     budget: Annotated[
         float, typer.Option(min=0, max=1, help="Generic accuracy that may be lost: 0.002 is 0.2 points.")
     ] = 0.002,
+    symbols: Annotated[
+        str, typer.Option(help="Characters to learn that the global expert has no class for, in one word: '+-='.")
+    ] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -54,22 +59,31 @@ def personalize(
     """
     if rest is not None and shots is None:
         raise typer.BadParameter("needs --shots", param_hint="--rest")
-    expert = load_global_expert(ge)
-    found = user_samples(samples, writer, expert, seed, SHOTS if shots is None else 2 * shots, sample_seed=0)
+    expert = find_expert(ge, samples=samples, writer=writer, symbols=symbols)
+    check_symbols(symbols, expert.classes)
+    per_class = SHOTS if shots is None else 2 * shots
+    found = user_samples(samples, writer, expert, seed, per_class, sample_seed=0, symbols=symbols)
     chosen, left = np.arange(len(found.labels)), np.arange(0)
     if shots is not None:
         chosen, left = draw_shots(found.labels, shots, seed)
     start = time.perf_counter()
-    moe = Personalizer(expert, size.value, budget, seed=seed).fit(found.images[chosen], found.labels[chosen])
+    moe = Personalizer(expert, size.value, budget, seed=seed, symbols=symbols).fit(
+        found.images[chosen], found.labels[chosen]
+    )
     seconds = time.perf_counter() - start
     if rest is not None:
         _write_images(rest, found[left])
+    adopted = ge.lower().endswith(".onnx")
+    if adopted:
+        write_bundle(kept_beside(out), expert.bundle)
     moe.save(out)
     verdict = moe.profile.verdict
     result = {
         "profile": str(out),
         "bytes": len(moe.profile.to_bytes()),
         "expert": expert.name,
+        "bundle": str(kept_beside(out)) if adopted else None,
+        "symbols": symbols,
         "source": found.source if writer is None else f"{found.source}, writer {writer}",
         "samples": len(chosen),
         "classes": len(np.unique(found.labels[chosen])),
@@ -88,6 +102,8 @@ def personalize(
         ("acceptance test", describe(verdict)),
         ("time", f"{seconds:.2f} s"),
     ]
+    if adopted:
+        rows.append(("global expert", f"{kept_beside(out)}, to be kept with the profile"))
     if rest is not None:
         rows.append(("untouched samples", f"{rest}, {len(left):,} samples"))
     emit(result, as_json, lambda console: console.print(facts(f"Personalized {expert.name}", rows)))

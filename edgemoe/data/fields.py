@@ -10,7 +10,7 @@ from edgemoe.classes import CLASS_SETS
 from edgemoe.data.archive import MAX_SAMPLES, read_exactly
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["field_names", "field_shape", "read_field", "read_integers", "read_labels", "read_writers"]
+__all__ = ["field_names", "field_shape", "none_of", "read_field", "read_integers", "read_labels", "read_writers"]
 
 _MAX_BYTES = MAX_SAMPLES * 28 * 28
 """No field may be larger than the images of the largest set."""
@@ -92,18 +92,28 @@ def _read_text(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.str_]:
     return values.astype(values.dtype.newbyteorder("="))
 
 
-def read_labels(archive: zipfile.ZipFile) -> npt.NDArray[np.str_]:
+def none_of(symbols: str) -> str:
+    """Say what a label is not."""
+    return "none of the 62 characters" + (f", nor of the symbols {symbols}" if symbols else "")
+
+
+def read_labels(archive: zipfile.ZipFile, symbols: str = "") -> npt.NDArray[np.str_]:
     """Read the field `label`: ASCII codes, or strings of one character each, or the digits 0 to 9 as numbers.
+
+    Parameters
+    ----------
+    archive : ZipFile
+    symbols : str
+        Characters that a label may be besides the 62 of EMNIST ByClass.
 
     Returns
     -------
     ndarray of str, shape (n,)
-        Each one of the 62 characters of EMNIST ByClass.
 
     Raises
     ------
     EdgemoeError
-        As `read_field`, and if there are no or too many labels or one is not of the 62 characters.
+        As `read_field`, and if there are no or too many labels or one is of other characters.
     """
     if "label" in field_names(archive) and len(shape := field_shape(archive, "label")) == 1:
         if shape[0] == 0:
@@ -122,10 +132,10 @@ def read_labels(archive: zipfile.ZipFile) -> npt.NDArray[np.str_]:
         if codes.max() <= 9:  # MNIST's way: digits as numbers; no character has an ASCII code that low
             codes = codes + ord("0")
         labels = codes.astype(np.uint32).view("U1")
-    strangers = np.flatnonzero(~np.isin(labels, list(CLASS_SETS["byclass"])))
+    strangers = np.flatnonzero(~np.isin(labels, [*CLASS_SETS["byclass"], *symbols]))
     if strangers.size:
         found = str(labels[strangers[0]])[:20]
-        raise EdgemoeError(f"field 'label': sample {strangers[0]} is {found!r}, none of the 62 characters")
+        raise EdgemoeError(f"field 'label': sample {strangers[0]} is {found!r}, {none_of(symbols)}")
     return labels.astype("<U1")
 
 

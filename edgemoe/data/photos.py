@@ -12,12 +12,13 @@ from PIL import Image
 from edgemoe.classes import CLASS_SETS
 from edgemoe.data.archive import MAX_SAMPLES
 from edgemoe.data.character import character_mask
+from edgemoe.data.fields import none_of
 from edgemoe.data.ink import ink_map
 from edgemoe.data.redraw import redraw
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded
 
-__all__ = ["read_ink", "read_photos"]
+__all__ = ["list_pictures", "read_ink", "read_photos", "read_picture"]
 
 MAX_BYTES = 64 << 20
 """No picture's file may be larger."""
@@ -28,8 +29,7 @@ MAX_PIXELS = 64_000_000
 MAX_CSV_BYTES = 16 << 20
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
-_LITTER = ("thumbs.db", "desktop.ini")  # what desktops leave in folders, besides hidden files
-_CHARACTERS = frozenset(CLASS_SETS["byclass"])
+_LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # what desktops leave in folders, besides hidden files
 _FOLDERS = {c: c for c in CLASS_SETS["byclass"]} | {
     f"{c}_{'upper' if c.isupper() else 'lower'}": c for c in CLASS_SETS["byclass"] if c.isalpha()
 }
@@ -70,7 +70,7 @@ def read_ink(image: Image.Image) -> npt.NDArray[np.uint8]:
     return redraw(ink, character_mask(ink))
 
 
-def read_photos(folder: str | Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_], None]:
+def read_photos(folder: str | Path, symbols: str = "") -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_], None]:
     """Read a folder of PNG and JPEG pictures, one character each.
 
     Parameters
@@ -79,31 +79,32 @@ def read_photos(folder: str | Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[
         With a `labels.csv` whose header has the columns `file` (a path inside the folder) and `label` (a
         character); or else with one sub-folder a character, named by it: `A`, `a`, `7`. Where a file system
         does not tell `A` from `a`, `A_upper` and `a_lower` mean the same. Hidden files are passed over.
+    symbols : str
+        Characters that a label may be besides the 62 of EMNIST ByClass.
 
     Returns
     -------
     images : ndarray of uint8, shape (n, 28, 28)
         Ink 255 on 0, in the order of `labels.csv`, or by character and file name.
     labels : ndarray of str, shape (n,)
-        Each one of the 62 characters of EMNIST ByClass.
     writers : None
 
     Raises
     ------
     EdgemoeError
-        If the folder has no picture, a label is none of the 62 characters, a path leads out of the folder, or
+        If the folder has no picture, a label is none of the characters, a path leads out of the folder, or
         a picture is missing, broken, too large or blank. The message names the file and the field.
     """
     root = Path(folder)
     listed = (root / "labels.csv").is_file()
-    entries = _entries_of_csv(root) if listed else _entries_of_subfolders(root)
+    entries = _entries_of_csv(root, symbols) if listed else _entries_of_subfolders(root, symbols)
     images = np.empty((len(entries), 28, 28), np.uint8)
     for i, (path, _) in enumerate(entries):
-        images[i] = _read_picture(path)
+        images[i] = read_picture(path)
     return images, np.array([label for _, label in entries], dtype="<U1"), None
 
 
-def _entries_of_csv(root: Path) -> list[tuple[Path, str]]:
+def _entries_of_csv(root: Path, symbols: str) -> list[tuple[Path, str]]:
     source = root / "labels.csv"
     try:
         text = read_bounded(source, MAX_CSV_BYTES).decode("utf-8-sig")
@@ -115,15 +116,15 @@ def _entries_of_csv(root: Path) -> list[tuple[Path, str]]:
         if header.count(column) != 1:
             raise EdgemoeError(f"{source}: field {column!r} is not in the header, which must be file,label")
     entries = []
-    inside = root.resolve()
+    inside, characters = root.resolve(), {*CLASS_SETS["byclass"], *symbols}
     for number, row in enumerate(rows[1:], start=2):
         if not row:
             continue
         if len(row) != len(header):
             raise EdgemoeError(f"{source}: row {number} has {len(row)} fields, the header has {len(header)}")
         name, label = row[header.index("file")], row[header.index("label")]
-        if label not in _CHARACTERS:
-            raise EdgemoeError(f"{source}: row {number}: field 'label' is {label[:20]!r}, none of the 62 characters")
+        if label not in characters:
+            raise EdgemoeError(f"{source}: row {number}: field 'label' is {label[:20]!r}, {none_of(symbols)}")
         try:
             leads_out = not (root / name).resolve().is_relative_to(inside)
             is_file = (root / name).is_file()
@@ -140,20 +141,16 @@ def _entries_of_csv(root: Path) -> list[tuple[Path, str]]:
     return entries
 
 
-def _entries_of_subfolders(root: Path) -> list[tuple[Path, str]]:
-    entries = []
+def _entries_of_subfolders(root: Path, symbols: str) -> list[tuple[Path, str]]:
+    entries: list[tuple[Path, str]] = []
+    characters = _FOLDERS | {symbol: symbol for symbol in symbols}
     try:
         for folder in sorted(root.iterdir()):
             if folder.name.startswith((".", "__")) or not folder.is_dir():
                 continue
-            if folder.name not in _FOLDERS:
-                raise EdgemoeError(f"{folder}: its name is none of the 62 characters, and there is no labels.csv")
-            for path in sorted(folder.iterdir()):
-                if path.name.startswith(".") or path.name.lower() in _LITTER:
-                    continue
-                if path.suffix.lower() not in _SUFFIXES:
-                    raise EdgemoeError(f"{path}: is not a .png, .jpg or .jpeg file")
-                entries.append((path, _FOLDERS[folder.name]))
+            if folder.name not in characters:
+                raise EdgemoeError(f"{folder}: its name is {none_of(symbols)}, and there is no labels.csv")
+            entries += [(path, characters[folder.name]) for path in list_pictures(folder)]
     except OSError as error:
         raise EdgemoeError(f"{root}: cannot be read ({error.strerror})") from error
     if not entries:
@@ -161,7 +158,25 @@ def _entries_of_subfolders(root: Path) -> list[tuple[Path, str]]:
     return entries
 
 
-def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures right in a folder by name, hidden files passed over.
+
+    Raises
+    ------
+    EdgemoeError
+        If there are other files, or folders.
+    OSError
+        If the folder cannot be read.
+    """
+    paths = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.name.lower() not in _LITTER]
+    for path in paths:
+        if path.suffix.lower() not in _SUFFIXES:
+            raise EdgemoeError(f"{path}: is not a .png, .jpg or .jpeg file")
+    return paths
+
+
+def read_picture(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a PNG or JPEG file of one character by `read_ink`; an error names the file."""
     if not path.is_file():  # a pipe would be waited for
         raise EdgemoeError(f"{path}: is not a file")
     content = io.BytesIO(read_bounded(path, MAX_BYTES))

@@ -20,7 +20,7 @@ Samples = tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_], npt.NDArray[Any] | 
 """Images (n, 28, 28), labels (n,), and writers (n,) or None."""
 
 
-def load_samples(path: str | os.PathLike[str]) -> Samples:
+def load_samples(path: str | os.PathLike[str], symbols: str = "") -> Samples:
     """Read handwritten characters from any format that edgemoe knows.
 
     Parameters
@@ -28,13 +28,15 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
     path : path-like
         An .npz of pen strokes, an .npz of images, a folder of photos or scans, or a set of an EMNIST archive
         as ``path/emnist.zip:byclass:test``. Files are told apart by what is in them, not by their names.
+    symbols : str
+        Characters that a label may be besides the 62 of EMNIST ByClass: those that a user teaches.
 
     Returns
     -------
     images : ndarray of uint8, shape (n, 28, 28)
         Ink 255 on 0, upright.
     labels : ndarray of str, shape (n,)
-        Each one of the 62 characters of EMNIST ByClass.
+        Each one of the 62 characters of EMNIST ByClass, or of `symbols`.
     writers : ndarray, shape (n,), or None
         Who wrote each sample: strings or integers.
 
@@ -50,7 +52,7 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
     if Path(text).is_dir():
         from edgemoe.data.photos import read_photos
 
-        return read_photos(text)
+        return read_photos(text, symbols)
     if not Path(text).exists():
         for colons in (2, 1):
             archive_path, *selection = text.rsplit(":", colons)
@@ -60,9 +62,9 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
     with open_archive(text) as archive:
         names = field_names(archive)
         if "points" in names:
-            strokes = read_strokes(archive)
+            strokes = read_strokes(archive, symbols)
         elif "image" in names:
-            return read_images(archive)
+            return read_images(archive, symbols)
         elif sets := emnist_sets(archive):
             raise EdgemoeError(f"an EMNIST archive: add :SET:SPLIT to its name, one of {', '.join(sets)}")
         else:

@@ -17,7 +17,7 @@ from edgemoe.data.archive import MAX_SAMPLES
 from edgemoe.data.fields import read_field, read_integers, read_labels, read_writers
 from edgemoe.errors import EdgemoeError
 
-__all__ = ["PenStrokes", "read_strokes", "render_character", "render_strokes"]
+__all__ = ["PenStrokes", "read_pen", "read_strokes", "render_character", "render_strokes"]
 
 GRID = 8
 """Grid steps in a pixel. Even, for the pixels' centres, 0.5 off the image's centre, to lie on the grid."""
@@ -69,24 +69,30 @@ class PenStrokes:
     writers: npt.NDArray[Any] | None
 
 
-def read_strokes(archive: zipfile.ZipFile) -> PenStrokes:
-    """Read an open .npz of pen strokes.
+def read_strokes(archive: zipfile.ZipFile, symbols: str = "") -> PenStrokes:
+    """Read an open .npz of pen strokes; `symbols` as in `read_labels`.
 
     Raises
     ------
     EdgemoeError
         If a field is missing or is not what it must be, or the fields do not fit each other.
     """
-    labels = read_labels(archive)
+    labels = read_labels(archive, symbols)
+    points, lengths, offsets = read_pen(archive)
+    if len(offsets) != len(labels) + 1:
+        raise EdgemoeError(f"field 'sample_stroke_offset' has {len(offsets):,} entries for {len(labels):,} labels")
+    return PenStrokes(points, lengths, offsets, labels, read_writers(archive, len(labels)))
+
+
+def read_pen(archive: zipfile.ZipFile) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Read points, stroke lengths and samples' offsets alone, as in `PenStrokes`; errors as in `read_strokes`."""
     points = read_field(archive, "points")
     if points.dtype != np.int16 or points.ndim != 2 or points.shape[1] != 2:
         raise EdgemoeError(f"field 'points' must be int16 (N, 2), not {points.dtype} {points.shape}")
     lengths = read_integers(archive, "stroke_length")
     offsets = read_integers(archive, "sample_stroke_offset")
     _check_structure(len(points), lengths, offsets)
-    if len(offsets) != len(labels) + 1:
-        raise EdgemoeError(f"field 'sample_stroke_offset' has {len(offsets):,} entries for {len(labels):,} labels")
-    return PenStrokes(points, lengths, offsets, labels, read_writers(archive, len(labels)))
+    return points, lengths, offsets
 
 
 def _check_structure(n_points: int, lengths: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> None:

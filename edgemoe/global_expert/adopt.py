@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
-from edgemoe.device.bundle import read_bundle, write_bundle
+from edgemoe.device.bundle import LIMIT, read_bundle, write_bundle
 from edgemoe.device.global_expert import GlobalExpert, as_images
 from edgemoe.errors import EdgemoeError
+from edgemoe.files import read_bounded
 
 __all__ = ["LEAST", "adopt_onnx", "file_digest"]
 
@@ -96,7 +97,7 @@ def adopt_onnx(
 
 def file_digest(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal: an adopted expert's metadata say which file it was."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(read_bounded(path, LIMIT)).hexdigest()
 
 
 def _generic(
