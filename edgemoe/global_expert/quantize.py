@@ -46,7 +46,7 @@ def quantize(float_onnx: bytes, images: npt.NDArray[np.uint8]) -> bytes:
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
         model = onnx.load(target)
-    write_palettes(model, onnx.load_from_string(float_onnx))
+    write_palettes(model, onnx.load_from_string(float_onnx), images)
     return _slim(model)
 
 
