@@ -129,14 +129,14 @@ def find_expert(
     """
     if not name.lower().endswith(".onnx"):
         return load_global_expert(name)
-    from edgemoe.global_expert.adopt import LEAST, adopt_onnx, file_digest
+    from edgemoe.global_expert.adopt import LEAST, adopt_onnx, is_adopted
 
     if profile is not None:
         beside = kept_beside(profile)
         if not beside.is_file():
             raise EdgemoeError(f"{beside}: not there; a profile for a plain ONNX file needs the bundle written with it")
         expert = load_global_expert(beside)
-        if expert.metadata.get("source", {}).get("sha256") != file_digest(name):
+        if not is_adopted(expert, name):
             raise EdgemoeError(f"{beside}: made from another ONNX file than {name}")
         return expert
     if samples is None:

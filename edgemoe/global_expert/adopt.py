@@ -1,21 +1,22 @@
 """Any float32 ONNX file of a sequential CNN as a global expert: quantized and recorded on the spot."""
 
-import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgemoe.classes import merge_labels
-from edgemoe.device.bundle import LIMIT, read_bundle, write_bundle
+from edgemoe.device.bundle import read_bundle, write_bundle
 from edgemoe.device.global_expert import GlobalExpert, as_images
 from edgemoe.errors import EdgemoeError
-from edgemoe.files import read_bounded
 
-__all__ = ["LEAST", "adopt_onnx", "file_digest"]
+if TYPE_CHECKING:
+    from edgemoe.global_expert.sequential import SequentialNetwork
+
+__all__ = ["LEAST", "adopt_onnx", "is_adopted"]
 
 LEAST = 100  # generic samples: of fewer, the acceptance test could show next to nothing
 CROWD, CROWD_SEED = 40, 1_000_000  # simulated writers where there are no samples; a seed that `--seed` hardly takes
@@ -65,28 +66,21 @@ def adopt_onnx(
     >>> expert = adopt_onnx("lenet5.onnx", images, labels)  # doctest: +SKIP
     >>> write_bundle("lenet5.bundle", expert.bundle)  # doctest: +SKIP
     """
-    source = os.fspath(path)
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise EdgemoeError(f"{source}: quantizing it needs the package onnx (pip install 'edgemoe[export]')") from error
+    network = _read(path)
     from edgemoe.global_expert.record import CALIBRATION, RETAINED, record_bundle
-    from edgemoe.global_expert.sequential import read_sequential
 
-    network = read_sequential(path)
     generic, targets, origin = _generic(images, labels, network.classes)
     rng = np.random.default_rng(0)
     seen = generic if more is None else np.concatenate([generic, as_images(more, "more")])
     calibration = seen[rng.permutation(len(seen))[:CALIBRATION]]
     retained = rng.permutation(len(generic))[:RETAINED]
     metadata: dict[str, Any] = {
-        "name": Path(source).stem,
+        "name": Path(path).stem,
         "classes": network.classes,
         "shape": list(network.widths),
         "feature_map": list(network.feature_map),
         "parameters": network.parameters,
         "data": {"retention": origin},
-        "source": {"file": Path(source).name, "sha256": file_digest(path)},
     }
     bundle = record_bundle(metadata, network.graph, calibration, generic[retained], targets[retained], generic)
     with tempfile.TemporaryDirectory() as folder:  # what is written is what is used: sealed, and rounded as in the file
@@ -95,9 +89,18 @@ def adopt_onnx(
         return GlobalExpert(read_bundle(kept))
 
 
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal: an adopted expert's metadata say which file it was."""
-    return hashlib.sha256(read_bounded(path, LIMIT)).hexdigest()
+def is_adopted(expert: GlobalExpert, path: str | os.PathLike[str]) -> bool:
+    """Say whether an expert was made of an ONNX file; errors as in `adopt_onnx`."""
+    return expert.bundle.float32 == _read(path).graph
+
+
+def _read(path: str | os.PathLike[str]) -> "SequentialNetwork":
+    try:
+        from edgemoe.global_expert.sequential import read_sequential
+    except ImportError as error:
+        name = os.fspath(path)
+        raise EdgemoeError(f"{name}: reading it needs the package onnx (pip install 'edgemoe[export]')") from error
+    return read_sequential(path)
 
 
 def _generic(

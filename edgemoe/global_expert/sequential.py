@@ -159,6 +159,8 @@ class _Chain:
         elif kind == "Conv" and not self.flat:
             self._layer(node, kind, f"conv{len(self.widths) + 1}", self._constant(node, 1), 1.0)
             self.nodes[-1].attribute.extend(node.attribute)
+        elif kind == "BatchNormalization" and self.nodes and self.nodes[-1].op_type in ("Conv", "Gemm"):
+            self._fold(node, given.get("epsilon", 1e-5))
         elif kind in ("Flatten", "Reshape") and self.widths and not self.flat:
             self.flat = self.value
             self._append(node, "Flatten", "features")
@@ -181,6 +183,15 @@ class _Chain:
         self.weights += [numpy_helper.from_array(array, part) for part, array in parts.items()]
         self.widths.append(len(weight))
         self._append(node, kind, name, *parts)
+
+    def _fold(self, node: NodeProto, epsilon: float) -> None:
+        """Put a normalization into the layer before it, where the optimizer did not."""
+        scale, shift, mean, variance = (self._constant(node, place) for place in range(1, 5))
+        weight, bias = (numpy_helper.to_array(tensor) for tensor in self.weights[-2:])
+        gain = scale / np.sqrt(variance + np.float32(epsilon))
+        folded = weight * gain.reshape(-1, *[1] * (weight.ndim - 1)), (bias - mean) * gain + shift
+        names = (tensor.name for tensor in self.weights[-2:])
+        self.weights[-2:] = [numpy_helper.from_array(array, name) for array, name in zip(folded, names, strict=True)]
 
     def _append(self, node: NodeProto, kind: str, name: str, *weights: str) -> None:
         if node.input[0] in self.constants or self.last:
