@@ -1,7 +1,6 @@
 """Writes a global expert, and what recognizes, learns and keeps with it, as a C99 package for one target."""
 
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,12 +18,12 @@ from firmware_export.emit_model import SPARE, emit_model
 from firmware_export.expert import IntegerExpert
 from firmware_export.memory import Memory, library_memory, refuse_over_budget
 from firmware_export.network import read_network
-from firmware_export.packaging import PackageFacts, write_packaging
+from firmware_export.packaging import Cost, PackageFacts, write_packaging
 from firmware_export.retention import samples_that_fit
 from firmware_export.targets import Target
-from firmware_export.toolchain import build
+from firmware_export.toolchain import build, compile_objects
 
-__all__ = ["HARNESS", "LIBRARY", "Sizes", "link", "measure_sizes", "write_library", "write_package"]
+__all__ = ["HARNESS", "LIBRARY", "Compiled", "Sizes", "compile_library", "write_library", "write_package"]
 
 LIBRARY = Path(__file__).parent / "c"
 HARNESS = Path(__file__).parent / "harness"
@@ -49,38 +48,55 @@ class Sizes:
     whole: Memory
 
 
-def write_library(folder: Path, expert: IntegerExpert, spare: int = SPARE) -> list[Path]:
-    """Put headers and C files of the library for an expert into a folder; return the C files."""
+def write_library(folder: Path, expert: IntegerExpert, spare: int = SPARE) -> None:
+    """Put headers and C files of the library for an expert into a folder."""
     for name, text in emit_model(expert, spare).items():
         write_atomic(folder / name, text.encode())
     for source in sorted([*LIBRARY.glob("*.c"), *LIBRARY.glob("*.h")]):
         write_atomic(folder / source.name, source.read_bytes())
-    return sorted(folder.glob("em_*.c"))
 
 
-def link(
-    target: Target, folder: Path, program: Path, out: Path, optimize: str = "-O2", include: tuple[Path, ...] = ()
-) -> Path:
-    """Compile a program with the library of a folder."""
-    return build(target, [program, *sorted(folder.glob("em_*.c"))], [folder, *include], out, optimize=optimize)
+@dataclass(frozen=True)
+class Compiled:
+    """The library of a folder, compiled for a target."""
+
+    target: Target
+    folder: Path
+    optimize: str
+    objects: list[Path]
+
+    def link(self, program: Path, out: Path, include: tuple[Path, ...] = ()) -> Path:
+        """Compile a program and link it with the library."""
+        includes = [self.folder, *include]
+        return build(self.target, [program, *self.objects], includes, out, optimize=self.optimize)
+
+    def sizes(self) -> Sizes:
+        """Count flash and RAM.
+
+        Raises
+        ------
+        EdgemoeError
+            If the target is a host.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            found = [
+                library_memory(self.target, self.link(HARNESS / f"{name}.c", Path(scratch) / name), self.optimize)
+                for name in ("predict", "whole")
+            ]
+        return Sizes(*found)
 
 
-def measure_sizes(target: Target, folder: Path, optimize: str = "-O2") -> Sizes:
-    """Link the library of a folder and count flash and RAM.
+def compile_library(target: Target, folder: Path, objects: Path, optimize: str = "-O2") -> Compiled:
+    """Compile the library of a folder into another one, which is made.
 
     Raises
     ------
     EdgemoeError
-        If the target is a host, its tools are missing, or the library does not compile.
+        If the compiler is missing, or fails.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        found = [
-            library_memory(
-                target, link(target, folder, HARNESS / f"{name}.c", Path(scratch) / name, optimize), optimize
-            )
-            for name in ("predict", "whole")
-        ]
-    return Sizes(*found)
+    objects.mkdir()
+    sources = sorted(folder.glob("em_*.c"))
+    return Compiled(target, folder, optimize, compile_objects(target, sources, [folder], objects, optimize))
 
 
 def write_package(
@@ -131,7 +147,8 @@ def write_package(
         folder = Path(scratch) / out.name
         folder.mkdir()
         write_library(folder, integer, spare)
-        sizes = measure_sizes(target, folder) if target.board is not None else None
+        host = target.board is None
+        sizes = None if host else compile_library(target, folder, Path(scratch) / "objects").sizes()
         if sizes is not None:
             refuse_over_budget(target, sizes.whole.flash, sizes.whole.ram)
         facts = PackageFacts(
@@ -146,14 +163,10 @@ def write_package(
             images=images,
             labels=answers,
             profile=b"" if profile is None else profile.to_bytes(),
-            flash={} if sizes is None else {"recognition": sizes.recognize.flash,
-                                            "training, profiles, strokes": sizes.whole.flash - sizes.recognize.flash},
-        )  # fmt: skip
+            **({} if sizes is None else _report(sizes)),
+        )
         write_packaging(folder, facts)
-        if out.exists():
-            old = Path(scratch) / "old"
-            os.rename(out, old)
-        shutil.move(folder, out)
+        _replace(out, folder, Path(scratch) / "old")
     return {
         "folder": str(out),
         "target": target.name,
@@ -163,6 +176,33 @@ def write_package(
         "ram": None if sizes is None else {"recognize": sizes.recognize.ram, "whole": sizes.whole.ram},
         "budget": None if target.budget is None else vars(target.budget),
     }
+
+
+def _report(sizes: Sizes) -> dict[str, Any]:
+    """What the README says of flash and RAM."""
+    return {
+        "flash": {
+            "recognition": sizes.recognize.flash,
+            "training, profiles, strokes": sizes.whole.flash - sizes.recognize.flash,
+        },
+        "costs": (
+            Cost("recognize an image, load a profile", sizes.recognize.ram),
+            Cost("train, learn from a correction", sizes.whole.ram),
+        ),
+    }
+
+
+def _replace(out: Path, folder: Path, old: Path) -> None:
+    """Put a folder in the place of another one, which is moved away, and back if that fails."""
+    if not out.exists():
+        os.rename(folder, out)
+        return
+    os.rename(out, old)
+    try:
+        os.rename(folder, out)
+    except BaseException:
+        os.rename(old, out)
+        raise
 
 
 def retained_for(expert: GlobalExpert, target: Target) -> int:

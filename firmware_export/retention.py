@@ -89,7 +89,7 @@ def pack_retention(retention: RetentionSet, network: Network) -> PackedRetention
         raise EdgemoeError("retention set: its logits are not the network's codes")
     features = retention.codes["features"]
     pairs = np.pad(features, ((0, 0), (0, features.shape[1] % 2)))
-    packed = pairs[:, 0::2] | pairs[:, 1::2] << 4
+    packed = (pairs[:, 0::2] | pairs[:, 1::2] << 4).astype(np.uint8)
     return PackedRetention(packed, retention.codes["logits"], retention.labels.astype(np.uint8), round(step))
 
 

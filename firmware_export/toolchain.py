@@ -21,6 +21,7 @@ __all__ = [
     "board_link_flags",
     "build",
     "compile_everywhere",
+    "compile_objects",
 ]
 
 BOARDS = Path(__file__).parent / "boards"
@@ -47,7 +48,8 @@ def build(
     ----------
     target : Target
     sources, include_dirs : iterable of path-like
-        C files, one of which has `int main(void)` unless a shared library is built; `em_board.h` is found without.
+        C files, or objects from `compile_objects`, one of which has `int main(void)` unless a shared library is built;
+        `em_board.h` is found without.
     out : path-like
         What is made. A name that ends with `.so` is a shared library, which only hosts have.
     defines : mapping, optional
@@ -69,11 +71,9 @@ def build(
     shared = os.fspath(out).endswith(".so")
     if shared and target.board is not None:
         raise EdgemoeError(f"{os.fspath(out)}: {target.name} has no shared libraries")
-    command = [f"{target.prefix}gcc", "-std=c99", optimize, *target.flags, "-g"]
-    command += [f"-I{os.fspath(folder)}" for folder in include_dirs]
-    command += [f"-I{BOARDS}", "-DEM_BOARD=1"]
+    command = _compiler(target, include_dirs, optimize)
     command += [f"-D{name}={value}" for name, value in (defines or {}).items()]
-    command += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", *flags]
+    command += ["-Wl,--gc-sections", *flags]
     files = [os.fspath(source) for source in sources]
     if target.board is not None:
         command += [f"-D{name}={value}" for name, value in board_defines(target.board).items()]
@@ -87,6 +87,32 @@ def build(
             command.append("-static")  # the emulated machine has no libraries of its own
     _compile([*command, *files, "-o", os.fspath(out)], target.packages)
     return Path(out)
+
+
+def compile_objects(
+    target: Target,
+    sources: Iterable[str | os.PathLike[str]],
+    include_dirs: Iterable[str | os.PathLike[str]],
+    folder: Path,
+    optimize: str = "-O2",
+) -> list[Path]:
+    """Compile C files for several programs that `build` links: one object file each, in a folder that is there.
+
+    Raises
+    ------
+    EdgemoeError
+        As `build` does.
+    """
+    files = [os.path.abspath(source) for source in sources]
+    includes = [os.path.abspath(include) for include in include_dirs]
+    _compile([*_compiler(target, includes, optimize), "-c", *files], target.packages, os.fspath(folder))
+    return [folder / f"{Path(file).stem}.o" for file in files]
+
+
+def _compiler(target: Target, include_dirs: Iterable[str | os.PathLike[str]], optimize: str) -> list[str]:
+    includes = [f"-I{os.fspath(folder)}" for folder in (*include_dirs, BOARDS)]
+    command = [f"{target.prefix}gcc", "-std=c99", optimize, *target.flags, "-g", *includes, "-DEM_BOARD=1"]
+    return [*command, "-ffunction-sections", "-fdata-sections"]
 
 
 def board_defines(board: Board) -> dict[str, str]:

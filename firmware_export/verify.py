@@ -1,6 +1,7 @@
 """Builds the package of an expert and a profile for a target, runs it there, and compares it with the Python side."""
 
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from edgemoe.device.quantized import QuantizedMatrix
 from edgemoe.errors import EdgemoeError
 from firmware_export.emulator import Run, run
 from firmware_export.expert import IntegerExpert
-from firmware_export.package import HARNESS, link, measure_sizes, retained_for, write_library
+from firmware_export.package import HARNESS, compile_library, retained_for, write_library
 from firmware_export.targets import Target
 from firmware_export.toolchain import BOARDS
 
@@ -97,11 +98,12 @@ def verify(
         (folder / "vectors.h").write_text(
             _vectors(vectors.images, ours.support.images, targets, asked.to_bytes(), ours.profile.local.weights.bits)
         )
-        program = link(target, folder, HARNESS / "verify.c", folder / "verify.elf", optimize, (BOARDS,))
+        library = compile_library(target, folder, folder / "objects", optimize)
+        program = library.link(HARNESS / "verify.c", folder / "verify.elf", (BOARDS,))
         done = run(target, program, TIMEOUT)
         if done.code != 0 or "DONE" not in done.lines:
             raise EdgemoeError(f"{target.name}: the firmware ended with code {done.code}: {' '.join(done.lines[-3:])}")
-        flash = None if target.board is None else measure_sizes(target, folder, optimize).whole.flash
+        flash = None if target.board is None else library.sizes().whole.flash
     return _compared(expert, target, vectors, asked, ours, done, flash)
 
 
@@ -155,8 +157,6 @@ def _alike(first: QuantizedMatrix, second: QuantizedMatrix) -> float:
 
 
 def _crc(values: npt.NDArray[np.uint8]) -> int:
-    import zlib
-
     return zlib.crc32(values.tobytes())
 
 
