@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cli_runner import edgemoe, failure
 
-from edgemoe import GlobalExpert, Personalizer
+from edgemoe import GlobalExpert, MixtureOfExperts, Personalizer
 from edgemoe.data import load_samples
 from edgemoe.simulator import simulated_samples
 
@@ -55,6 +55,41 @@ def test_one_sample_in_all_is_enough_to_learn_from_but_not_to_share(
     assert "no class has two samples" in failure(capsys)
     assert edgemoe("personalize", *options, "--json") == 0
     assert json.loads(capsys.readouterr().out)["samples"] == 1
+
+
+def test_symbols_are_learnt_kept_and_read_again(
+    ge: GlobalExpert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = simulated_samples(3, 6, ge.classes + "+=")
+    np.savez(tmp_path / "user.npz", image=images, label=labels)
+    options = ("--samples", tmp_path / "user.npz", "--shots", 3, "--rest", tmp_path / "rest.npz")
+    out = tmp_path / "me.moe"
+    assert edgemoe("personalize", *options, "--symbols", "+=", "--out", out, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["symbols"], result["classes"]) == ("+=", 49)
+    assert "".join(MixtureOfExperts.load(out, ge).classes_) == ge.classes + "+="
+    assert edgemoe("predict", "--profile", out, "--samples", tmp_path / "rest.npz", "--json") == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    symbols = [p for p in predictions if p["truth"] in "+="]
+    assert len(symbols) == 6
+    assert sum(p["local"] == p["truth"] for p in symbols) >= 5
+    assert edgemoe("evaluate", "--profile", out, "--samples", tmp_path / "rest.npz", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["user"]["n"] == 3 * 49
+
+
+def test_a_symbol_is_refused_where_it_was_not_announced_or_is_a_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = simulated_samples(3, 2, "07+")
+    np.savez(tmp_path / "user.npz", image=images, label=labels)
+    out = ("--out", tmp_path / "me.moe")
+    assert edgemoe("personalize", "--samples", tmp_path / "user.npz", *out) == 1
+    assert "sample 2 is '+', none of the 62 characters" in failure(capsys)
+    assert edgemoe("personalize", "--samples", tmp_path / "user.npz", "--symbols", "=", *out) == 1
+    assert "sample 2 is '+', none of the 62 characters, nor of the symbols =" in failure(capsys)
+    assert edgemoe("personalize", "--symbols", "A", *out) == 1
+    assert "'A' is given twice, or is one of the global expert's classes" in failure(capsys)
+    assert not (tmp_path / "me.moe").exists()
 
 
 def test_an_unknown_writer_is_answered_with_those_there_are(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runner import edgemoe
+from cli_runner import edgemoe, failure
 from PIL import Image
 
 from edgemoe import GlobalExpert, MixtureOfExperts
-from edgemoe.data import load_samples
+from edgemoe.data import load_samples, load_unlabelled
 from edgemoe.simulator import simulated_samples
 
 
@@ -45,3 +45,38 @@ def test_predict_reads_a_folder_of_photos(
     read = load_samples(tmp_path)[0]
     assert [p["label"] for p in predictions] == MixtureOfExperts.load(profile, ge).predict(read).tolist()
     assert [p["truth"] for p in predictions] == ["0", "7", "A", "b"]
+
+
+def test_predict_reads_what_nobody_labelled(
+    ge: GlobalExpert, profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, _ = simulated_samples(1, 1, "07Ab")
+    for index, image in enumerate(images):
+        paper = Image.fromarray(230 - (image // 255 * 170).astype(np.uint8)).resize((140, 140))
+        paper.save(tmp_path / f"{index}.png")
+    np.savez(tmp_path.parent / "plain.npz", image=images)
+    moe = MixtureOfExperts.load(profile, ge)
+    photos, names = load_unlabelled(tmp_path) or pytest.fail("not read")
+    for path, read, files in (
+        (tmp_path, photos, names),
+        (tmp_path / "2.png", photos[2:3], ["2.png"]),
+        (tmp_path.parent / "plain.npz", images, [None] * 4),
+    ):
+        assert edgemoe("predict", "--profile", profile, "--samples", path, "--json") == 0
+        predictions = json.loads(capsys.readouterr().out)["predictions"]
+        assert [p["label"] for p in predictions] == moe.predict(read).tolist()
+        assert [p["file"] for p in predictions] == files
+        assert {p["truth"] for p in predictions} == {None}
+    assert edgemoe("predict", "--profile", profile, "--samples", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "3.png" in out
+    assert "truth" not in out
+
+
+@pytest.mark.parametrize("option", [("--writer", "ann"), ("--picture", "drawn.png")])
+def test_what_needs_labels_is_refused_without_them(
+    option: tuple[str, str], profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "plain.npz", image=simulated_samples(1, 1, "07")[0])
+    assert edgemoe("predict", "--profile", profile, "--samples", tmp_path / "plain.npz", *option) == 1
+    assert f"plain.npz: has no labels, which {option[0]} needs" in failure(capsys)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from edgemoe.data import load_samples
 from edgemoe.data import samples as samples_module
@@ -56,6 +57,24 @@ def test_the_format_is_told_by_the_content_not_the_name(tmp_path):
 )
 def test_labels_may_be_text_or_ascii_codes_of_any_width(tmp_path, labels):
     assert load_samples(save(tmp_path / "a.npz", IMAGES, label=labels))[1].tolist() == ["A", "z", "7"]
+
+
+def test_announced_symbols_may_be_labels_in_every_format(tmp_path):
+    labels = np.array(["+", "z", "="])
+    for fields in (IMAGES, STROKES):
+        path = save(tmp_path / "a.npz", fields, label=labels[: len(fields["label"])])
+        assert load_samples(path, "=+")[1].tolist() == labels[: len(fields["label"])].tolist()
+        with pytest.raises(EdgemoeError, match=r"a\.npz: field 'label': sample 0 is '\+', none of the 62 characters$"):
+            load_samples(path)
+    for folder, name in (("sorted", "+/1.png"), ("listed", "1.png")):
+        picture = tmp_path / folder / name
+        picture.parent.mkdir(parents=True)
+        Image.fromarray(np.pad(np.zeros((30, 6), np.uint8), 20, constant_values=220)).save(picture)
+    (tmp_path / "listed" / "labels.csv").write_text("file,label\n1.png,+\n")
+    for folder in ("sorted", "listed"):
+        assert load_samples(tmp_path / folder, "+")[1].tolist() == ["+"]
+        with pytest.raises(EdgemoeError, match="none of the 62 characters"):
+            load_samples(tmp_path / folder)
 
 
 def test_digits_as_numbers_are_digits_as_mnist_writes_them(tmp_path):
