@@ -10,6 +10,7 @@
 void em_retained(size_t index, uint8_t *features, uint8_t *logits, uint8_t *label) {
     const uint8_t *two = em_retained_features + index * ((EM_FEATURES + 1) / 2);
     size_t i;
+    EM_UNROLL
     for (i = 0; i + 1 < EM_FEATURES; i += 2, two++) {
         features[i] = (uint8_t)((*two & 15u) * EM_RETAINED_STEP);
         features[i + 1] = (uint8_t)((*two >> 4) * EM_RETAINED_STEP);

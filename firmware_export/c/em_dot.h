@@ -7,10 +7,13 @@
 
 #if defined(__clang__)
 #define EM_UNROLL _Pragma("clang loop unroll_count(4)")
+#define EM_UNROLL_ALL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define EM_UNROLL _Pragma("GCC unroll 4")
+#define EM_UNROLL_ALL _Pragma("GCC unroll 8")
 #else
 #define EM_UNROLL
+#define EM_UNROLL_ALL
 #endif
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)

@@ -19,21 +19,23 @@ static void multiply_by_inverse(float *vector, float *scaled) {
     for (row = 0; row < EM_FEATURES; row++) {
         const float input = scaled[row];
         float sum = 0.0f;
+        EM_UNROLL
         for (i = 0; i < row; i++) {
-            const float entry = (float)em_entry(*codes++);
-            sum += entry * scaled[i];
-            vector[i] += entry * input;
+            const float entry = (float)em_entry(codes[i]);
+            sum = em_plus_product(sum, entry, scaled[i]);
+            vector[i] = em_plus_product(vector[i], entry, input);
         }
+        codes += row;
         vector[row] += sum;
     }
     for (i = 0; i < EM_FEATURES; i++) vector[i] = em_precision_roots[i] * (scaled[i] + EM_PRECISION_STEP * vector[i]);
 }
 
-/* weights . (features - mean) */
 float em_gate_score(const float *weights, const uint8_t *features) {
     float sum = 0.0f;
     size_t i;
-    for (i = 0; i < EM_FEATURES; i++) sum += weights[i] * ((float)features[i] - em_feature_mean[i]);
+    EM_UNROLL
+    for (i = 0; i < EM_FEATURES; i++) sum = em_plus_product(sum, weights[i], (float)features[i]);
     return sum;
 }
 
@@ -41,11 +43,13 @@ float em_gate_score(const float *weights, const uint8_t *features) {
 static void mean_of(const em_lesson *lesson, float *mean) {
     const float share = 1.0f / (float)lesson->count;
     size_t sample, i;
-    for (i = 0; i < EM_FEATURES; i++) {
-        uint32_t sum = 0;
-        for (sample = 0; sample < lesson->count; sample++) sum += em_sample_of(lesson, sample)->features[i];
-        mean[i] = (float)sum * share - em_feature_mean[i];
+    memset(mean, 0, EM_FEATURES * sizeof *mean);
+    for (sample = 0; sample < lesson->count; sample++) {
+        const uint8_t *features = em_sample_of(lesson, sample)->features;
+        EM_UNROLL
+        for (i = 0; i < EM_FEATURES; i++) mean[i] += (float)features[i]; /* whole numbers: exact */
     }
+    for (i = 0; i < EM_FEATURES; i++) mean[i] = mean[i] * share - em_feature_mean[i];
 }
 
 /* Log-odds of a score: slope * (score - middle) / spread + shift. */
@@ -119,7 +123,7 @@ static void calibrate(line *at) {
         at->slope -= step[0];
         at->shift -= step[1];
         lowest = found;
-        if (larger_size(step) < 1e-6f) break;
+        if (larger_size(step) < 1e-4f) break; /* the next one would be that squared */
     }
 }
 
@@ -128,21 +132,22 @@ void em_fit_gate(const em_lesson *lesson, em_space *space) {
     float *weights = space->fold.gate, *scores = space->fold.of.scores.of;
     const size_t users = lesson->count, all = users + EM_RETAINED_TRAINING;
     uint8_t features[EM_FEATURES], logits[EM_CLASSES], label;
-    float middle = 0.0f, spread = 0.0f;
+    float centre = 0.0f, middle = 0.0f, spread = 0.0f;
     line fit;
     size_t i;
     mean_of(lesson, weights);
     multiply_by_inverse(weights, space->fold.scaled);
+    for (i = 0; i < EM_FEATURES; i++) centre += weights[i] * em_feature_mean[i];
     for (i = 0; i < users; i++) {
         const em_sample *sample = em_sample_of(lesson, i);
-        const float score = em_gate_score(weights, sample->features), count = (float)users;
+        const float score = em_gate_score(weights, sample->features) - centre, count = (float)users;
         const float length = space->fold.lengths[sample - lesson->samples];
         /* by a direction found without it; a single sample: halfway between nothing in common and itself */
         scores[i] = users > 1 ? (count * score - length) / (count - 1.0f) : 0.5f * score;
     }
     for (i = 0; i < EM_RETAINED_TRAINING; i++) {
         em_retained(i, features, logits, &label);
-        scores[users + i] = em_gate_score(weights, features);
+        scores[users + i] = em_gate_score(weights, features) - centre;
     }
     for (i = 0; i < all; i++) middle += scores[i];
     middle /= (float)all;
@@ -158,5 +163,6 @@ void em_fit_gate(const em_lesson *lesson, em_space *space) {
     if (fit.slope < 0.0f) fit.slope = fit.shift = 0.0f; /* few samples say nothing: it would open for the least alike */
     fit.slope /= spread;
     space->fold.bias = fit.shift - fit.slope * middle;
+    space->fold.offset = space->fold.bias - fit.slope * centre;
     for (i = 0; i < EM_FEATURES; i++) weights[i] *= fit.slope; /* per step of the network */
 }

@@ -77,9 +77,17 @@ typedef struct {
     uint32_t global_sum, local_sum;
 } em_views;
 
-#define EM_RARE ((int32_t)(4.0f * 1512775.4f)) /* symbols.py: how far below the classes a taught symbol's base lies */
+#define EM_DEPTHS 1512775.4f                   /* of a logit: 2**20 log2(e) */
+#define EM_DEEP 536870912.0f                   /* 2**29: the most that is told apart, a factor of 2**512 */
+#define EM_RARE ((int32_t)(4.0f * EM_DEPTHS)) /* symbols.py: how far below the classes a taught symbol's base lies */
 #define EM_FAR_BELOW (1 << 30)                 /* and that of others, which no correction brings back */
-int32_t em_depth(float logit);                 /* of a logit or a correction, within 2**29 */
+
+/* The depth of a logit or of a correction. */
+static inline int32_t em_depth(float logit) {
+    const float depth = logit * -EM_DEPTHS;
+    return (int32_t)(depth > EM_DEEP ? EM_DEEP : depth < -EM_DEEP ? -EM_DEEP : depth);
+}
+
 int32_t em_depth_of_all(uint32_t sum);         /* of all classes' powers together */
 size_t em_depths(const uint8_t *logits, int32_t *depths); /* of EM_CLASSES codes; returns the largest's index */
 /* Makes the global expert's powers, and its depths in of_local; returns its label. */

@@ -4,8 +4,8 @@
 #include "em_dot.h"
 #include "em_train.h"
 
-/* Samples' inputs: one more than there are features, for an even number of an odd one. */
-typedef int16_t inputs_of[EM_FEATURES + 1];
+/* A sample's inputs, filled up to eights. */
+typedef int16_t inputs_of[EM_STRIDE];
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
 
@@ -23,18 +23,20 @@ static inline int32_t add_pair(const int16_t *weights, const int16_t *inputs, in
 
 #endif
 
-/* sums = weights . inputs, of EM_AT_ONCE samples; weights: count of them, even. */
+/* sums = weights . inputs, of EM_AT_ONCE samples; weights: count of them, filled up with 0 to eights. */
 static void multiply(const int16_t *weights, const inputs_of *inputs, size_t count, int32_t *sums) {
-    size_t sample, i;
+    size_t sample, i, pair;
     for (sample = 0; sample < EM_AT_ONCE; sample += 4) {
-        const int16_t *a = inputs[sample], *b = inputs[sample + 1], *c = inputs[sample + 2], *d = inputs[sample + 3];
+        const int16_t *here = inputs[sample], *weight = weights;
         int32_t of_a = 0, of_b = 0, of_c = 0, of_d = 0;
-        EM_UNROLL
-        for (i = 0; i < count; i += 2) {
-            of_a = add_pair(TWO_WEIGHTS(weights + i), a + i, of_a);
-            of_b = add_pair(TWO_WEIGHTS(weights + i), b + i, of_b);
-            of_c = add_pair(TWO_WEIGHTS(weights + i), c + i, of_c);
-            of_d = add_pair(TWO_WEIGHTS(weights + i), d + i, of_d);
+        for (i = 0; i < count; i += 8, here += 8, weight += 8) {
+            EM_UNROLL_ALL
+            for (pair = 0; pair < 8; pair += 2) {
+                of_a = add_pair(TWO_WEIGHTS(weight + pair), here + pair, of_a);
+                of_b = add_pair(TWO_WEIGHTS(weight + pair), here + pair + EM_STRIDE, of_b);
+                of_c = add_pair(TWO_WEIGHTS(weight + pair), here + pair + 2 * EM_STRIDE, of_c);
+                of_d = add_pair(TWO_WEIGHTS(weight + pair), here + pair + 3 * EM_STRIDE, of_d);
+            }
         }
         sums[sample] = of_a;
         sums[sample + 1] = of_b;
@@ -62,15 +64,16 @@ static float unit_of(void) {
 
 /* Inputs of up to EM_AT_ONCE samples, 0 of those that are not there. */
 static void round_inputs(const em_sample *samples, size_t count, float unit, inputs_of *inputs) {
+    const float scale = 1.0f / unit;
     size_t sample, i;
     for (sample = 0; sample < EM_AT_ONCE; sample++) {
         for (i = 0; i < EM_FEATURES; i++) {
             float input = 0.0f;
             if (sample < count) input = (float)samples[sample].features[i] - em_feature_mean[i];
-            input *= em_precision_roots[i] / unit;
+            input *= em_precision_roots[i] * scale;
             inputs[sample][i] = (int16_t)(input < 0.0f ? input - 0.5f : input + 0.5f);
         }
-        inputs[sample][EM_FEATURES] = 0;
+        for (; i < EM_STRIDE; i++) inputs[sample][i] = 0;
     }
 }
 
@@ -87,9 +90,11 @@ void em_measure(const em_sample *samples, size_t count, em_space *space) {
         round_inputs(samples + start, taken, unit, inputs);
         for (row = 0; row < EM_FEATURES; row++) {
             int32_t sums[EM_AT_ONCE];
-            for (i = 0; i < row; i++) weights[i] = (int16_t)em_entry(*codes++);
-            weights[row] = 0;
-            multiply(weights, (const inputs_of *)inputs, row + row % 2, sums);
+            EM_UNROLL
+            for (i = 0; i < row; i++) weights[i] = (int16_t)em_entry(codes[i]);
+            codes += row;
+            for (i = row; i % 8 != 0; i++) weights[i] = 0;
+            multiply(weights, (const inputs_of *)inputs, row, sums);
             for (sample = 0; sample < taken; sample++) {
                 const float input = (float)inputs[sample][row];
                 squares[sample] += input * input;

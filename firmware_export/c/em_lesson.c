@@ -37,101 +37,113 @@ void em_take(const em_lesson *lesson, size_t stride, size_t start, em_batch *bat
     }
 }
 
-/* One column of a row: its weight, times the four samples' inputs. */
-#define ADD(row)                                \
-    weight = weights[row][i];                   \
-    sum##row##0 += weight * input[0];           \
-    sum##row##1 += weight * input[1];           \
-    sum##row##2 += weight * input[2];           \
-    sum##row##3 += weight * input[3];
+/* Four samples' sums, of one row. */
+typedef struct {
+    float a, b, c, d;
+} four;
 
-#define STORE(row)                              \
-    batch->scores[0][first + row] = sum##row##0; \
-    batch->scores[1][first + row] = sum##row##1; \
-    batch->scores[2][first + row] = sum##row##2; \
-    batch->scores[3][first + row] = sum##row##3;
+static inline void add(four *sums, float weight, const float *inputs) {
+    sums->a = em_plus_product(sums->a, weight, inputs[0]);
+    sums->b = em_plus_product(sums->b, weight, inputs[1]);
+    sums->c = em_plus_product(sums->c, weight, inputs[2]);
+    sums->d = em_plus_product(sums->d, weight, inputs[3]);
+}
 
-/* Scores of the four rows from `first` on. weights: those rows. */
-static void correct_four(float (*weights)[EM_COLUMNS], size_t first, em_batch *batch) {
-    float sum00 = 0.0f, sum01 = 0.0f, sum02 = 0.0f, sum03 = 0.0f, sum10 = 0.0f, sum11 = 0.0f, sum12 = 0.0f, sum13 = 0.0f;
-    float sum20 = 0.0f, sum21 = 0.0f, sum22 = 0.0f, sum23 = 0.0f, sum30 = 0.0f, sum31 = 0.0f, sum32 = 0.0f, sum33 = 0.0f;
-    size_t i;
-    for (i = 0; i < EM_COLUMNS; i++) {
-        const float *input = batch->inputs[i];
-        float weight;
-        ADD(0)
-        ADD(1)
-        ADD(2)
-        ADD(3)
-    }
-    STORE(0)
-    STORE(1)
-    STORE(2)
-    STORE(3)
+static inline void store(const four *sums, float (*scores)[EM_ROWS4], size_t row) {
+    scores[0][row] = sums->a;
+    scores[1][row] = sums->b;
+    scores[2][row] = sums->c;
+    scores[3][row] = sums->d;
 }
 
 void em_correct(float (*weights)[EM_COLUMNS], size_t rows, em_batch *batch) {
-    size_t first;
-    for (first = 0; first < rows; first += 4) correct_four(weights + first, first, batch);
-}
-
-#define LOAD(row) \
-    const float by##row##0 = batch->scores[0][first + row], by##row##1 = batch->scores[1][first + row]; \
-    const float by##row##2 = batch->scores[2][first + row], by##row##3 = batch->scores[3][first + row];
-
-#define MOVE(row)                \
-    weight = kept * weights[row][i]; \
-    weight -= by##row##0 * input[0]; \
-    weight -= by##row##1 * input[1]; \
-    weight -= by##row##2 * input[2]; \
-    weight -= by##row##3 * input[3]; \
-    weights[row][i] = weight;
-
-/* Four rows of weights: kept * weights - gradients (in `scores`) times inputs. */
-static void move_four(float (*weights)[EM_COLUMNS], size_t first, float kept, const em_batch *batch) {
-    LOAD(0)
-    LOAD(1)
-    LOAD(2)
-    LOAD(3)
-    size_t i;
-    for (i = 0; i < EM_COLUMNS; i++) {
-        const float *input = batch->inputs[i];
-        float weight;
-        MOVE(0)
-        MOVE(1)
-        MOVE(2)
-        MOVE(3)
+    size_t row, i;
+    for (row = 0; row < rows; row += 4, weights += 4) {
+        four first = {0.0f, 0.0f, 0.0f, 0.0f}, second = first, third = first, fourth = first;
+        EM_UNROLL
+        for (i = 0; i < EM_COLUMNS; i++) {
+            const float *inputs = batch->inputs[i];
+            add(&first, weights[0][i], inputs);
+            add(&second, weights[1][i], inputs);
+            add(&third, weights[2][i], inputs);
+            add(&fourth, weights[3][i], inputs);
+        }
+        store(&first, batch->scores, row);
+        store(&second, batch->scores, row + 1);
+        store(&third, batch->scores, row + 2);
+        store(&fourth, batch->scores, row + 3);
     }
 }
 
-void em_move(float (*weights)[EM_COLUMNS], size_t rows, float kept, const em_batch *batch) {
-    size_t first;
-    for (first = 0; first < rows; first += 4) move_four(weights + first, first, kept, batch);
+static inline four load(const float *a, size_t stride) {
+    const four values = {a[0], a[stride], a[2 * stride], a[3 * stride]};
+    return values;
+}
+
+static inline float moved(float weight, const four *gradients, const four *inputs) {
+    weight = em_less_product(weight, gradients->a, inputs->a);
+    weight = em_less_product(weight, gradients->b, inputs->b);
+    weight = em_less_product(weight, gradients->c, inputs->c);
+    return em_less_product(weight, gradients->d, inputs->d);
+}
+
+/* Four rows. kept: what the weights are multiplied by, if shrinks. */
+static inline void move_four(float (*weights)[EM_COLUMNS], const float *gradients, int shrinks, float kept,
+                             const em_batch *batch) {
+    const four first = load(gradients, EM_ROWS4), second = load(gradients + 1, EM_ROWS4);
+    const four third = load(gradients + 2, EM_ROWS4), fourth = load(gradients + 3, EM_ROWS4);
+    size_t i;
+    EM_UNROLL
+    for (i = 0; i < EM_COLUMNS; i++) {
+        const four inputs = load(batch->inputs[i], 1); /* before any weight is stored: nobody knows them apart */
+        four column = load(weights[0] + i, EM_COLUMNS);
+        if (shrinks) column.a *= kept, column.b *= kept, column.c *= kept, column.d *= kept;
+        weights[0][i] = moved(column.a, &first, &inputs);
+        weights[1][i] = moved(column.b, &second, &inputs);
+        weights[2][i] = moved(column.c, &third, &inputs);
+        weights[3][i] = moved(column.d, &fourth, &inputs);
+    }
+}
+
+void em_move(float (*weights)[EM_COLUMNS], size_t rows, const float *kept, const em_batch *batch) {
+    size_t row;
+    for (row = 0; row < rows; row += 4, weights += 4) {
+        if (kept != NULL) {
+            move_four(weights, batch->scores[0] + row, 1, *kept, batch);
+        } else {
+            move_four(weights, batch->scores[0] + row, 0, 1.0f, batch);
+        }
+    }
 }
 
 /* Make of a sample's corrections the gradient of its cross-entropy, times step; 0 where a row was not given. Returns the
  * likelihood of its label. scores: [rows] */
 static float differentiate(const em_lesson *lesson, const em_sample *sample, size_t rows, float step, float *scores) {
-    int32_t values[EM_ROWS]; /* depths, then powers */
+    int32_t values[EM_ROWS]; /* depths, counted down from the logit 0, then powers */
     size_t row, best;
     uint32_t sum;
     float share;
-    em_depths(sample->logits, values);
-    if (rows > EM_CLASSES) {
-        int32_t together;
-        em_views views;
-        em_view_global(sample->logits, &views);
-        together = em_depth_of_all(views.global_sum) + EM_RARE;
-        for (row = EM_CLASSES; row < rows; row++) values[row] = lesson->given[row] ? together : EM_FAR_BELOW;
+    EM_UNROLL
+    for (row = 0; row < EM_CLASSES; row++) {
+        values[row] = em_depth(em_plus_product(scores[row], EM_LOGIT_STEP, (float)sample->logits[row]));
     }
-    for (row = 0; row < rows; row++) values[row] += em_depth(scores[row]);
+    if (rows > EM_CLASSES) {
+        em_views views;
+        const size_t top = em_view_global(sample->logits, &views);
+        const int32_t base = em_depth(EM_LOGIT_STEP * (float)sample->logits[top]) + em_depth_of_all(views.global_sum);
+        for (row = EM_CLASSES; row < rows; row++) {
+            values[row] = (lesson->given[row] ? base + EM_RARE : EM_FAR_BELOW) + em_depth(scores[row]);
+        }
+    }
     sum = em_powers(values, rows, &best);
-    share = 1.0f / (float)sum;
-    for (row = 0; row < rows; row++) scores[row] = lesson->given[row] ? step * ((float)values[row] * share) : 0.0f;
+    share = step / (float)sum;
+    EM_UNROLL
+    for (row = 0; row < rows; row++) scores[row] = lesson->given[row] ? share * (float)values[row] : 0.0f;
     scores[sample->label] -= step;
-    return (float)values[sample->label] * share;
+    return (float)values[sample->label] / (float)sum;
 }
 
+/* Gradients in the place of four samples' scores; returns their likelihoods' logarithms together. */
 float em_differentiate(
     const em_lesson *lesson, size_t stride, size_t start, size_t rows, float step, em_batch *batch) {
     float sum = 0.0f;
@@ -193,10 +205,12 @@ void em_fit_local(const em_lesson *lesson, size_t rows, float (*weights)[EM_COLU
         const float step = STRIDE / length / (1.0f + (float)epoch / SLOWER);
         for (start = 0; start < lesson->count; start += 4) {
             const size_t left = lesson->count - start, taken = left < 4 ? left : 4;
+            float kept;
             em_take(lesson, stride, start, batch);
             em_correct(weights, rows, batch);
             em_differentiate(lesson, stride, start, rows, step, batch);
-            em_move(weights, rows, 1.0f - step * (EM_DECAY * (float)taken / count), batch);
+            kept = 1.0f - step * (EM_DECAY * (float)taken / count);
+            em_move(weights, rows, &kept, batch);
         }
     }
 }

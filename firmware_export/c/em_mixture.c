@@ -10,9 +10,7 @@
 #define ACCEPTED 1u
 #define GAIN_KNOWN 2u
 #define CLOSED 0.02f       /* gate.py: a weight below it is 0, and the local expert need not run */
-#define DEPTHS 1512775.4f  /* of a logit: 2**20 log2(e) */
-#define DEEP 536870912.0f  /* 2**29: the most that the local expert corrects a logit by, a factor of 2**512 */
-#define LOGIT_DEPTH ((uint32_t)(EM_LOGIT_STEP * DEPTHS * 256.0f + 0.5f)) /* of a step of the logits, times 2**8 */
+#define LOGIT_DEPTH ((uint32_t)(EM_LOGIT_STEP * EM_DEPTHS * 256.0f + 0.5f)) /* of a step of the logits, times 2**8 */
 #define ONE 33554432.0f             /* 2**25: the largest power */
 #define SHARES 72057594037927936.0f /* 2**56: over a sum of powers, ONE or more, it fits 32 bits */
 #define SWITCH 0.05f       /* session.py: probability that the next image is another person's */
@@ -80,22 +78,24 @@ float em_log_odds(const em *moe, const uint8_t *features) {
 
 void em_pool(const uint8_t *features, uint16_t *sums) {
     size_t channel, row, column;
-    for (channel = 0; channel < EM_CHANNELS; channel++, sums += 4) {
-        unsigned top[2] = {0, 0}, bottom[2] = {0, 0}; /* left and right */
-        for (row = 0; row < EM_MAP_ROWS; row++, features += EM_MAP_COLUMNS) {
-            unsigned left = 0, right = 0;
-            EM_UNROLL
-            for (column = 0; column < WIDE; column++) {
-                left += features[column];
-                right += features[EM_MAP_COLUMNS / 2 + column];
+    for (channel = 0; channel < EM_CHANNELS; channel++, sums += 4, features += EM_MAP_ROWS * EM_MAP_COLUMNS) {
+        unsigned left[2] = {0, 0}, right[2] = {0, 0}; /* top and bottom */
+        EM_UNROLL_ALL
+        for (column = 0; column < EM_MAP_COLUMNS; column++) {
+            const uint8_t *top = features + column, *bottom = top + (EM_MAP_ROWS - TALL) * EM_MAP_COLUMNS;
+            unsigned upper = 0, lower = 0;
+            EM_UNROLL_ALL
+            for (row = 0; row < TALL; row++) {
+                upper += top[row * EM_MAP_COLUMNS];
+                lower += bottom[row * EM_MAP_COLUMNS];
             }
-            if (row < TALL) top[0] += left, top[1] += right;
-            if (row + TALL >= EM_MAP_ROWS) bottom[0] += left, bottom[1] += right;
+            if (column < WIDE) left[0] += upper, left[1] += lower;
+            if (column + WIDE >= EM_MAP_COLUMNS) right[0] += upper, right[1] += lower;
         }
-        sums[0] = (uint16_t)top[0];
-        sums[1] = (uint16_t)top[1];
-        sums[2] = (uint16_t)bottom[0];
-        sums[3] = (uint16_t)bottom[1];
+        sums[0] = (uint16_t)left[0];
+        sums[1] = (uint16_t)right[0];
+        sums[2] = (uint16_t)left[1];
+        sums[3] = (uint16_t)right[1];
     }
 }
 
@@ -106,11 +106,6 @@ static size_t largest(const uint8_t *codes, size_t count) {
         if (codes[i] > codes[best]) best = i;
     }
     return best;
-}
-
-int32_t em_depth(float logit) {
-    const float depth = logit * -DEPTHS;
-    return (int32_t)(depth > DEEP ? DEEP : depth < -DEEP ? -DEEP : depth);
 }
 
 int32_t em_depth_of_all(uint32_t sum) { return em_depth(em_log((float)sum * (1.0f / ONE))); }

@@ -35,7 +35,10 @@ void em_add_moment(float *moment, const em_batch *batch) {
         const float a = with[0], b = with[1], c = with[2], d = with[3];
         for (i = 0; i <= row; i++, moment++) {
             const float *input = batch->inputs[i];
-            *moment += a * input[0] + b * input[1] + c * input[2] + d * input[3];
+            float sum = em_plus_product(*moment, a, input[0]);
+            sum = em_plus_product(sum, b, input[1]);
+            sum = em_plus_product(sum, c, input[2]);
+            *moment = em_plus_product(sum, d, input[3]);
         }
     }
 }

@@ -36,27 +36,73 @@ static float safe_step(const em_lesson *lesson, em_space *space) {
     return STRIDE / (0.5f * em_largest_eigenvalue(moment, vector) + EM_DECAY);
 }
 
-/* Scores of four samples by the rounded weights: most codes are 0. */
-static void correct_rounded(const em_profile *profile, size_t rows, em_batch *batch) {
-    size_t row, i;
+/* List the codes of 1 and of -1: for each row how many there are of the first and where their inputs begin, then of the
+ * second.
+ * list: as long as em_sparsify keeps a fifth of all codes, and one more a row. */
+static void list_codes(const em_profile *profile, size_t rows, uint16_t *list) {
+    size_t row;
+    uint16_t i;
+    int sign;
     for (row = 0; row < rows; row++) {
         const int8_t *codes = profile->local[row];
-        const float scale = em_half_to_float(profile->local_scale[profile->local_bits == 2 ? 0 : row]);
-        float sum0 = 0.0f, sum1 = 0.0f, sum2 = 0.0f, sum3 = 0.0f;
-        for (i = 0; i < EM_COLUMNS; i++) {
-            if (codes[i] != 0) {
-                const float code = (float)codes[i];
-                const float *input = batch->inputs[i];
-                sum0 += code * input[0];
-                sum1 += code * input[1];
-                sum2 += code * input[2];
-                sum3 += code * input[3];
+        for (sign = 1; sign >= -1; sign -= 2) {
+            uint16_t *count = list++;
+            for (i = 0; i < EM_COLUMNS; i++) {
+                if (codes[i] == sign) *list++ = (uint16_t)(4 * i);
             }
+            *count = (uint16_t)(list - count - 1);
         }
-        batch->scores[0][row] = scale * sum0;
-        batch->scores[1][row] = scale * sum1;
-        batch->scores[2][row] = scale * sum2;
-        batch->scores[3][row] = scale * sum3;
+    }
+}
+
+/* Four samples' inputs that a list begins with, added up. Returns where the list goes on. */
+static const uint16_t *add_up(const uint16_t *list, const em_batch *batch, float sums[4]) {
+    const uint16_t *end = list + 1 + *list;
+    float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+    for (list++; list < end; list++) {
+        const float *inputs = batch->inputs[0] + *list;
+        a += inputs[0];
+        b += inputs[1];
+        c += inputs[2];
+        d += inputs[3];
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+    return end;
+}
+
+/* Scores of four samples by the weights in 2 bits, of which most are 0. */
+static void correct_listed(const em_profile *profile, const uint16_t *list, size_t rows, em_batch *batch) {
+    const float scale = em_half_to_float(profile->local_scale[0]);
+    size_t row, lane;
+    for (row = 0; row < rows; row++) {
+        float plus[4], minus[4];
+        list = add_up(list, batch, plus);
+        list = add_up(list, batch, minus);
+        for (lane = 0; lane < 4; lane++) batch->scores[lane][row] = scale * (plus[lane] - minus[lane]);
+    }
+}
+
+/* The same by the weights in more bits. */
+static void correct_dense(const em_profile *profile, size_t rows, em_batch *batch) {
+    size_t row, i;
+    for (row = 0; row < rows; row++) {
+        const float scale = em_half_to_float(profile->local_scale[row]);
+        float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+        for (i = 0; i < EM_COLUMNS; i++) {
+            const float code = (float)profile->local[row][i];
+            const float *inputs = batch->inputs[i];
+            a = em_plus_product(a, code, inputs[0]);
+            b = em_plus_product(b, code, inputs[1]);
+            c = em_plus_product(c, code, inputs[2]);
+            d = em_plus_product(d, code, inputs[3]);
+        }
+        batch->scores[0][row] = scale * a;
+        batch->scores[1][row] = scale * b;
+        batch->scores[2][row] = scale * c;
+        batch->scores[3][row] = scale * d;
     }
 }
 
@@ -88,6 +134,7 @@ void em_settle(const em_lesson *lesson, em_profile *profile, float (*weights)[EM
     const float step = safe_step(lesson, space);
     em_batch *batch = &space->settle.batch;
     float (*here)[EM_COLUMNS] = space->settle.of.copies[0], (*best)[EM_COLUMNS] = space->settle.of.copies[1];
+    uint16_t *list = space->settle.list;
     float lowest = 0.0f;
     size_t start;
     int round;
@@ -96,12 +143,17 @@ void em_settle(const em_lesson *lesson, em_profile *profile, float (*weights)[EM
         float loss;
         memcpy(here, weights, bytes);
         em_round_local(weights, profile);
+        if (profile->local_bits == 2) list_codes(profile, rows, list);
         loss = shrink(lesson, profile, weights, step);
         for (start = 0; start < lesson->count; start += 4) {
             em_take(lesson, 1, start, batch);
-            correct_rounded(profile, rows, batch);
+            if (profile->local_bits == 2) {
+                correct_listed(profile, list, rows, batch);
+            } else {
+                correct_dense(profile, rows, batch);
+            }
             loss -= em_differentiate(lesson, 1, start, rows, step, batch);
-            em_move(weights, rows, 1.0f, batch);
+            em_move(weights, rows, NULL, batch);
         }
         if (round == 0 || loss < lowest) {
             float (*other)[EM_COLUMNS] = best;

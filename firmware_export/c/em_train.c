@@ -45,7 +45,7 @@ static void judge(const em_lesson *lesson, size_t rows, const float thresholds[2
         em_correct(space->fold.of.local, rows, batch);
         for (lane = 0; lane < 4 && start + lane < lesson->count; lane++) {
             const em_sample *sample = em_sample_of(lesson, start + lane);
-            const float odds = em_gate_score(space->fold.gate, sample->features) + space->fold.bias;
+            const float odds = em_gate_score(space->fold.gate, sample->features) + space->fold.offset;
             em_views views;
             const size_t of_global = em_view_global(sample->logits, &views);
             size_t of_local;

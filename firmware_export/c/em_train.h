@@ -2,12 +2,30 @@
 #ifndef EM_TRAIN_H
 #define EM_TRAIN_H
 
+#include "em_dot.h"
 #include "em_internal.h"
+
+/* sum + a * b and sum - a * b, both operations rounded, which FPUs of Cortex-M cores do in one instruction that GCC does
+ * not choose by itself. */
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4)
+static inline float em_plus_product(float sum, float a, float b) {
+    __asm__("vmla.f32 %0, %1, %2" : "+t"(sum) : "t"(a), "t"(b));
+    return sum;
+}
+static inline float em_less_product(float sum, float a, float b) {
+    __asm__("vmls.f32 %0, %1, %2" : "+t"(sum) : "t"(a), "t"(b));
+    return sum;
+}
+#else
+static inline float em_plus_product(float sum, float a, float b) { return sum + a * b; }
+static inline float em_less_product(float sum, float a, float b) { return sum - a * b; }
+#endif
 
 #define EM_ROWS4 ((EM_ROWS + 3) / 4 * 4) /* the local expert's rows are trained four at a time */
 #define EM_TRIANGLE (EM_COLUMNS * (EM_COLUMNS + 1) / 2) /* of a symmetric matrix: its lower triangle, row by row */
-#define EM_AT_ONCE 16                    /* samples whose lengths are measured together: em_gate.c */
+#define EM_AT_ONCE 24                    /* samples whose lengths are measured together: em_length.c */
 #define EM_DECAY 1.0f                    /* local_expert.py: of the local expert's weights */
+#define EM_STRIDE ((EM_FEATURES + 7) / 8 * 8) /* of inputs there */
 #define EM_BUDGET 0.002f                 /* generic accuracy that may be lost, where no profile says otherwise */
 
 /* Local expert and gate before rounding; the gate reads standardized features. */
@@ -47,6 +65,7 @@ typedef union {
     } learn;
     struct { /* em_settle; the moment is no longer needed when the copies are made */
         em_batch batch;
+        uint16_t list[EM_ROWS4 * EM_COLUMNS / 5 + 4 * EM_ROWS4]; /* of codes that are not 0: em_settle.c */
         union {
             float moment[EM_TRIANGLE];
             float copies[2][EM_ROWS4][EM_COLUMNS];
@@ -57,10 +76,10 @@ typedef union {
         uint16_t chosen[EM_SAMPLES_MOST];
         em_batch batch;
         float gate[EM_FEATURES], scaled[EM_FEATURES];
-        float bias;
+        float bias, offset; /* of features less their means, and of features */
         union {
             struct {
-                int16_t inputs[EM_AT_ONCE][EM_FEATURES + 1], row[EM_FEATURES + 1];
+                int16_t inputs[EM_AT_ONCE][EM_STRIDE], row[EM_STRIDE];
             } measure;
             em_scores scores;
             float local[EM_ROWS4][EM_COLUMNS];
@@ -107,21 +126,21 @@ void em_take(const em_lesson *lesson, size_t stride, size_t start, em_batch *bat
 void em_lengths(const em_batch *batch, float *lengths);                              /* squared, of the four inputs */
 void em_correct(float (*weights)[EM_COLUMNS], size_t rows, em_batch *batch);         /* scores from inputs */
 /* Makes of four samples' scores the gradients of their cross-entropies, times step; returns the logarithms of their
- * labels' likelihoods together. em_move: weights = kept * weights - gradients (scores) times inputs. */
+ * labels' likelihoods together. em_move: weights = kept (NULL: 1) * weights - gradients (scores) times inputs. */
 float em_differentiate(
     const em_lesson *lesson, size_t stride, size_t start, size_t rows, float step, em_batch *batch);
-void em_move(float (*weights)[EM_COLUMNS], size_t rows, float kept, const em_batch *batch);
+void em_move(float (*weights)[EM_COLUMNS], size_t rows, const float *kept, const em_batch *batch);
 void em_fit_local(const em_lesson *lesson, size_t rows, float (*weights)[EM_COLUMNS], em_batch *batch);
 /* em_settle.c */
 void em_settle(const em_lesson *lesson, em_profile *profile, float (*weights)[EM_COLUMNS], em_space *space);
 
 /* An entry of the inverse covariance below its diagonal, in units of EM_PRECISION_STEP, from its code. */
-static inline int32_t em_entry(int code) { return code < 0 ? -code * code : code * code; }
+static inline int32_t em_entry(int code) { return code < 0 ? -(code * code) : code * code; }
 
 /* em_length.c, then em_gate.c: edgemoe/device/gate.py */
 void em_measure(const em_sample *samples, size_t count, em_space *space);
 void em_fit_gate(const em_lesson *lesson, em_space *space); /* to space->fold.gate and .bias */
-float em_gate_score(const float *weights, const uint8_t *features);
+float em_gate_score(const float *weights, const uint8_t *features); /* weights . features */
 
 /* em_accept.c: edgemoe/device/acceptance.py. Thresholds are quarters of log-odds, 0 to EM_THRESHOLDS - 1 of them. */
 #define EM_THRESHOLDS 49
