@@ -1,4 +1,29 @@
-"""What the local expert and the gate cost on top of the global expert, as a record and as tables."""
+"""What an expert and a profile cost, as a record and as tables.
+
+The record of ``account --json``. Energies are of one of two kinds that are never mixed: keys ending in ``energy_nj`` are
+the ratio model's (Horowitz, bare arithmetic and memory at 45 nm: good for comparing parts, wrong by three orders of
+magnitude for a battery), and keys ending in ``_uj`` and ``joule`` are a board's, as measured, with a range. What is not
+known is None, and the table says "unknown".
+
+- "global", "local", "gate", "overhead", "routing", "layers", "unknown", "model", "model_source", "levels": `overhead`;
+  "energy_kind" is "ratio". "profile": {"bytes", "header_bytes", "source"}.
+- "modes": {"shared", "sequential", "both"}, each a list of {"rate", "macs", "energy_nj"} at routing rates 0 to 1, or None
+  where the graph has no output of features ("sequential"); `modes.expected_cost` says what each computes.
+- "session": None, or {"user", "generic", "session_user", "session_generic": share of inputs routed, "samples": {"user",
+  "generic"}, "expected": [{"user_share", "rate", "session_rate", "macs", "session_macs"}]}.
+- "training": {"samples", "copies", "steps": [{"name", "macs", "bits"}], "macs", "macs_by_bits", "energy_nj",
+  "inferences" (of the global expert, by the ratio model), "flash_bytes"}; `training_cost.training_cost`.
+- "boards": one for each: {"name", "title", "core", "source", "kind": "calibrated" or "measured", "pj_per_mac",
+  "pj_per_byte", "pj_per_instruction", "global", "local", "gate", "mixture": {"uj", "low_uj", "high_uj",
+  "milliseconds"}, "overhead", "training": {"compute_uj", "flash_uj", "uj", "inferences"}, "battery": [{"cell",
+  "capacity_mah", "volts", "inferences", "trainings", "per_day": [{"inferences", "share"}], "idle_share"}],
+  "payoff": [{"against", "radio", "once_uj", "each_uj", "other_once_uj", "other_each_uj", "inferences", "says"}]}.
+  "inferences" of a payoff: from which number on the mixture has cost less, 0 if from the first, None if never or
+  unknown; "says" is the sentence.
+- "truth": None, or {"target", "layers": [{"name", "macs", "bytes", "instructions", "fitted", "residual"}], "per_mac",
+  "per_byte", "per_layer", "correlation", "worst", "global": {"macs", "instructions"}, "overhead": {"macs",
+  "instructions"}, "training": {"macs", "instructions"}}; `truth.compare`.
+"""
 
 from dataclasses import asdict
 from typing import Any
