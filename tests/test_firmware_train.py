@@ -1,6 +1,8 @@
 """What the C library learns is what Python learns: weights, verdicts, answers, and the same bits on every target."""
 
 import ctypes
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from firmware_training import BUDGET, C, CTrainer, build_trainer, codes_of, samp
 from edgemoe import MixtureOfExperts
 from edgemoe.classes import merge_labels
 from edgemoe.data import draw_shots, load_samples
+from edgemoe.device.acceptance import confidence_within, samples_wanted, sign_test
+from edgemoe.device.quantized import quantize
 from edgemoe.device.training import SIZES, untrained
 from edgemoe.simulator import generic_samples, simulated_samples
 from firmware_export.emulator import run
@@ -192,6 +196,45 @@ def test_training_anew_forgets_what_was_learnt_before(expert, library, given):
     assert again.train(codes[::2], targets[::2], 8) == again.learn(codes[1], targets[1]) == Status.OK
     assert again.train(codes, targets) == Status.OK
     assert once.save() == again.save()
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.002, 0.05])
+def test_the_acceptance_tests_statistics_are_pythons(library, budget):
+    library.em_confidence_within.restype = library.em_sign_test.restype = ctypes.c_float
+    size, real = ctypes.c_size_t, ctypes.c_float
+    turns = [0, 1, 2, 3, 5, 9, 20, 41, 80]
+    for wrong in turns:
+        for right in turns:
+            for n in (160, 612, 1313, 3000):
+                found = library.em_confidence_within(size(wrong), size(right), size(n), real(budget))
+                assert found == pytest.approx(confidence_within(wrong, right, n, budget), abs=2e-6)
+                wanted = library.em_samples_wanted(size(wrong), size(right), size(n))
+                rate = Fraction(right + 1, n + 2) - Fraction(wrong, n)
+                assert wanted == (max(1, math.ceil(2 / rate) - n) if rate > 0 else 0)
+                assert abs(wanted - (samples_wanted(wrong, right, n) or 0)) <= 1  # Python rounds
+            assert library.em_sign_test(size(wrong), size(right)) == pytest.approx(sign_test(wrong, right), abs=2e-6)
+    assert library.em_sign_test(size(240), size(260)) == pytest.approx(sign_test(240, 260), abs=1e-5)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 5, 8])
+def test_weights_are_rounded_as_python_rounds_them(library, expert, bits):
+    rng = np.random.default_rng(bits)
+    columns = len(expert.standardizer.pooled_mean) + 1
+    weights = (rng.normal(0, 1, (47, columns)) ** 3).astype(np.float32)
+    weights[5] = 0
+    weights[6] *= 1e-6
+    expected = quantize(weights, bits)
+    codes, scales = np.ones((47, columns), np.int8), np.zeros(47, np.uint16)
+    at = [array.ctypes.data for array in (weights, codes, scales)]
+    if bits == 2:
+        library.em_sparsify(ctypes.c_void_p(at[0]), ctypes.c_size_t(47), ctypes.c_void_p(at[1]), ctypes.c_void_p(at[2]))
+    else:
+        for row in range(47):
+            pointers = [ctypes.c_void_p(start + row * array.strides[0]) for start, array in
+                        zip(at, (weights, codes, scales), strict=True)]  # fmt: skip
+            library.em_quantize(pointers[0], ctypes.c_size_t(columns), bits, *pointers[1:])
+    assert (codes == expected.codes).all()
+    assert (scales[: len(expected.scales)].view(np.float16) == expected.scales).all()
 
 
 MAIN = """
