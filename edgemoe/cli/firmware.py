@@ -7,8 +7,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from edgemoe import GlobalExpert, MixtureOfExperts, load_global_expert
-from edgemoe.cli.inputs import UserSamples, user_samples
+from edgemoe import GlobalExpert, MixtureOfExperts
+from edgemoe.cli.inputs import UserSamples, find_expert, user_samples
 from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit, facts, note
 from edgemoe.data import draw_shots
@@ -59,7 +59,7 @@ def export_firmware(
     from firmware_export.package import write_package
     from firmware_export.targets import target_named
 
-    board, expert = target_named(target), load_global_expert(ge)
+    board, expert = target_named(target), find_expert(ge, profile=profile, samples=samples, writer=writer)
     kept = _kept(profile, expert)
     found = user_samples(samples, writer, expert, seed, 1, sample_seed=1)
     result = write_package(out, expert, board, found.images[:EXAMPLES], kept, retained)
@@ -103,7 +103,7 @@ def verify(
     from firmware_export.verify import Vectors
     from firmware_export.verify import verify as compare
 
-    board, expert = target_named(target), load_global_expert(ge)
+    board, expert = target_named(target), find_expert(ge, profile=profile, samples=samples, writer=writer)
     if optimize not in ("-O1", "-O2", "-O3", "-Os"):
         raise typer.BadParameter("expected -O1, -O2, -O3 or -Os", param_hint="--optimize")
     kept = _kept(profile, expert)
