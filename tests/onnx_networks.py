@@ -88,6 +88,107 @@ def batch_norm_net():
     return model_of(nodes, {"x": ["n", 1, 9, 9]}, {"y": ["n", 5, 1, 1]}, {k: np.asarray(v) for k, v in weights.items()})
 
 
+def _chain(name, blocks, image, tail):
+    """A network of convolution blocks (output channels, kernel, stride, depthwise?, activation) behind one another."""
+    nodes, weights, last, channels = [], {}, "image", image[1]
+    for i, (made, kernel, stride, depthwise, activation) in enumerate(blocks, 1):
+        inner = 1 if depthwise else channels
+        weights |= weights_of(**{f"w{i}": (made, inner, kernel, kernel), f"b{i}": (made,)})
+        attributes = {"strides": [stride] * 2, "pads": [kernel // 2] * 4, "group": channels if depthwise else 1}
+        nodes.append(helper.make_node("Conv", [last, f"w{i}", f"b{i}"], [f"c{i}"], f"conv{i}", **attributes))
+        bounds = ["low", "high"] if activation == "Clip" else []
+        nodes.append(helper.make_node(activation, [f"c{i}", *bounds], [f"a{i}"], f"act{i}"))
+        last, channels = f"a{i}", made
+    if any(block[-1] == "Clip" for block in blocks):
+        weights |= {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+    weights |= weights_of(head=(tail, channels), offset=(tail,))
+    nodes += [
+        helper.make_node("GlobalAveragePool", [last], ["pooled"], "pool"),
+        helper.make_node("Flatten", ["pooled"], ["flat"], "flatten"),
+        helper.make_node("Gemm", ["flat", "head", "offset"], [name], "head", transB=1),
+    ]
+    return model_of(nodes, {"image": image}, {name: [1, tail]}, weights)
+
+
+def separable():
+    """A keyword spotter's chain of depthwise and pointwise convolutions on an image longer than wide."""
+    blocks = [(12, 3, 2, False, "Relu")] + [(12, 3, 1, True, "Relu"), (12, 1, 1, False, "Relu")] * 3
+    return _chain("logits", blocks, [1, 1, 49, 10], 12)
+
+
+def mobilenet_like():
+    """Inverted residuals: a 1x1 convolution widens, a depthwise one filters, a linear one narrows; Relu6; shortcuts."""
+    nodes, weights = [], {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+
+    def conv(source, target, made, channels, kernel, stride, group):
+        name = f"conv_{target}"
+        weights.update(
+            weights_of(
+                **{
+                    f"{name}_w": (made, channels // group, kernel, kernel),
+                    **{f"{name}_{part}": (made,) for part in ("scale", "shift", "mean")},
+                }
+            )
+        )
+        weights[f"{name}_variance"] = np.ones(made, np.float32)
+        attributes = {"strides": [stride] * 2, "pads": [kernel // 2] * 4, "group": group}
+        nodes.append(helper.make_node("Conv", [source, f"{name}_w"], [f"{target}_c"], name, **attributes))
+        statistics = [f"{name}_{part}" for part in ("scale", "shift", "mean", "variance")]
+        nodes.append(helper.make_node("BatchNormalization", [f"{target}_c", *statistics], [target], f"bn_{target}"))
+
+    def relu6(source, target):
+        nodes.append(helper.make_node("Clip", [source, "low", "high"], [target], f"relu6_{target}"))
+
+    conv("image", "stem", 8, 3, 3, 2, 1)
+    relu6("stem", "x0")
+    last, channels = "x0", 8
+    for i, (made, stride) in enumerate([(8, 1), (12, 2), (12, 1)], 1):
+        wide = 4 * channels
+        conv(last, f"e{i}", wide, channels, 1, 1, 1)
+        relu6(f"e{i}", f"er{i}")
+        conv(f"er{i}", f"d{i}", wide, wide, 3, stride, wide)
+        relu6(f"d{i}", f"dr{i}")
+        conv(f"dr{i}", f"p{i}", made, wide, 1, 1, 1)
+        if stride == 1 and made == channels:
+            nodes.append(helper.make_node("Add", [f"p{i}", last], [f"x{i}"], f"shortcut{i}"))
+        last, channels = (f"x{i}" if stride == 1 else f"p{i}"), made
+    weights |= weights_of(head=(10, channels), offset=(10,))
+    nodes += [
+        helper.make_node("ReduceMean", [last], ["pooled"], "pool", axes=[2, 3], keepdims=0),
+        helper.make_node("Gemm", ["pooled", "head", "offset"], ["logits"], "head", transB=1),
+    ]
+    return model_of(nodes, {"image": [1, 3, 32, 32]}, {"logits": [1, 10]}, weights)
+
+
+def residual():
+    """Two residual blocks behind a stem, the second narrowed by stride 2 with a 1x1 convolution on its shortcut."""
+    weights = weights_of(
+        stem=(6, 1, 3, 3), stem_b=(6,), a=(6, 6, 3, 3), a_b=(6,), b=(6, 6, 3, 3), b_b=(6,),
+        c=(10, 6, 3, 3), c_b=(10,), d=(10, 10, 3, 3), d_b=(10,), short=(10, 6, 1, 1), head=(360, 7), offset=(7,),
+    )  # fmt: skip
+    make = helper.make_node
+    nodes = [
+        make("Conv", ["image", "stem", "stem_b"], ["s"], "stem", pads=[1] * 4),
+        make("Relu", ["s"], ["x"], "relu_stem"),
+        make("Conv", ["x", "a", "a_b"], ["h1"], "a", pads=[1] * 4),
+        make("Relu", ["h1"], ["h2"], "relu_a"),
+        make("Conv", ["h2", "b", "b_b"], ["h3"], "b", pads=[1] * 4),
+        make("Add", ["h3", "x"], ["h4"], "add1"),
+        make("Relu", ["h4"], ["y"], "relu1"),
+        make("MaxPool", ["y"], ["m"], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
+        make("Conv", ["m", "c", "c_b"], ["k1"], "c", pads=[1] * 4, strides=[2, 2]),
+        make("Relu", ["k1"], ["k2"], "relu_c"),
+        make("Conv", ["k2", "d", "d_b"], ["k3"], "d", pads=[1] * 4),
+        make("Conv", ["m", "short"], ["k4"], "short", strides=[2, 2]),
+        make("Add", ["k3", "k4"], ["k5"], "add2"),
+        make("Relu", ["k5"], ["z"], "relu2"),
+        make("Flatten", ["z"], ["f"], "flatten"),
+        make("MatMul", ["f", "head"], ["g"], "head"),
+        make("Add", ["g", "offset"], ["logits"], "offset"),
+    ]
+    return model_of(nodes, {"image": [1, 1, 24, 24]}, {"logits": [1, 7]}, weights)
+
+
 def runs(model, feed):
     """The outputs that onnxruntime computes, or None if it refuses the model."""
     options = ort.SessionOptions()

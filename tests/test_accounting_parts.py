@@ -50,9 +50,9 @@ def test_the_shipped_shape_costs_what_was_worked_out_by_hand() -> None:
     pooling = 128 * 9  # 32 channels, four windows of 3 x 3
     assert (local.parameters, local.macs) == (47 * 129, 47 * 128 + pooling)
     codes = profile.local.weights.codes
-    assert np.count_nonzero(codes) == round(0.15 * 47 * 129)
+    assert np.count_nonzero(codes) == round(0.2 * 47 * 129)
     assert local.bytes == 2 + len(pack_runs(codes.ravel()))
-    assert local.bytes < 630  # 6063 weights: their entropy, 0.76 bits a weight, is 576 bytes
+    assert local.bytes < 740  # 6063 weights: their entropy, 0.92 bits a weight, is 699 bytes
     assert (gate.parameters, gate.macs, gate.bytes) == (801, 800, 2 + 300 + 8)
     assert (local.bytes_read, local.bytes_written) == (800 + 47, 47 * 4)
     assert (gate.bytes_read, gate.bytes_written) == (800, 4)

@@ -58,7 +58,8 @@ class LayerCost:
     `parameters` and `bytes` count weights that several layers share at the first one only, and
     `weight_bytes_read` counts them at each. `bytes` includes `quantization_bytes`, the scales and zero points
     of the layer's weights and of its output. `elements_*` and `bytes_*` are of activations. `mac_bits` is the
-    width of the wider operand, 0 where there are no MACs.
+    width of the wider operand, 0 where there are no MACs. `zero_macs` of the MACs multiply by a weight that is 0,
+    which a device that goes through the other weights alone need not do; None where their values are not known.
     """
 
     name: str
@@ -73,6 +74,7 @@ class LayerCost:
     elements_written: int
     bytes_read: int
     bytes_written: int
+    zero_macs: int | None = 0
 
     def part(self) -> PartCost:
         """The same as a part."""

@@ -16,6 +16,8 @@ Conventions:
 - A quantized graph in QDQ form is read as the integer network that it stands for: DequantizeLinear is a view
   of the integers in memory, and a QuantizeLinear behind a layer is how that layer writes. At the edge, where
   a float tensor is an input or an output of the graph, they are layers.
+- A weight that is 0 counts like all others, and how many MACs multiply by one is told beside. A sparse weight has the
+  bytes of its values and of their indices, and all MACs.
 - What no rule covers is listed as unknown, and nothing of it is in the totals.
 """
 
@@ -23,7 +25,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 
 from edgemoe.accounting.cost import GraphCost, LayerCost, Unknown
 from edgemoe.accounting.onnx_reader import (
@@ -35,7 +36,8 @@ from edgemoe.accounting.onnx_reader import (
     dtype_name,
     read_onnx,
 )
-from edgemoe.accounting.operators import ELEMENTWISE, VIEWS, is_known, macs, plain, unpacked
+from edgemoe.accounting.operators import ELEMENTWISE, VIEWS, is_known, macs, plain, unpacked, zeros_of
+from edgemoe.accounting.peak import peak_bytes
 from edgemoe.accounting.shapes import SHAPE_RULES, STRUCTURED, fold
 from edgemoe.accounting.tensor import Shape, Tensor, constant, constant_node
 from edgemoe.errors import EdgemoeError
@@ -65,6 +67,7 @@ class _Layer:
     op: str
     macs: int = 0
     mac_bits: int = 0
+    zero_macs: int | None = 0
     weights: dict[tuple[str, ...], int] = field(default_factory=dict)  # elements, by the initializers they come from
     scales: list[str] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
@@ -76,6 +79,7 @@ class _Counter:
         self.model = model
         self.constants: dict[str, TensorData] = dict(model.initializers)
         self.tensors: dict[str, Tensor] = {name: constant(data) for name, data in self.constants.items()}
+        self.arrays = {name: data.values for name, data in self.constants.items()}  # and what is made of them alone
         self.memory: dict[str, Tensor] = {}  # by storage name
         self.layers: list[_Layer] = []
         self.missed: list[tuple[Node, str, list[str]]] = []  # what is not counted, why, and its weights
@@ -109,7 +113,11 @@ class _Counter:
         for name, data in self.model.initializers.items():
             if not self.uses[name]:
                 unknown.append(Unknown(name, "initializer", "no operator reads it", data.bytes))
-        return GraphCost(self.model.source, layers, tuple(unknown), self.model.file_bytes, self._peak())
+        kept = [n if n in self.memory else self.tensors[n].storage for n in self.kept if n in self.tensors]
+        steps = [(layer.reads, layer.writes) for layer in self.layers]
+        sizes = {name: tensor.bytes for name, tensor in self.memory.items()}
+        peak = peak_bytes(steps, sizes, [value.name for value in self.model.inputs], kept)
+        return GraphCost(self.model.source, layers, tuple(unknown), self.model.file_bytes, peak)
 
     def _error(self, field: str, reason: str) -> EdgemoeError:
         return EdgemoeError(f"{self.model.source}: {field}: {reason}")
@@ -129,6 +137,7 @@ class _Counter:
         if node.op_type == "Constant":
             data = constant_node(node)
             self.constants[data.name], self.tensors[data.name] = data, constant(data)
+            self.arrays[data.name] = data.values
             return
         names = [name for name in node.inputs if name]
         for name in names:
@@ -180,8 +189,9 @@ class _Counter:
         if any(size < 1 for size in shape):
             raise ValueError(f"its output shape would be {list(shape)}")
         source = self.tensors[node.inputs[0]]
-        if (stored := unpacked(seen.op, inputs)) is not None:
-            self.tensors[output] = Tensor(shape, seen.dtype, seen.dtype, weights=stored)
+        made = unpacked(seen, node, inputs, self.arrays, shape)
+        if made:
+            self.tensors[output], self.arrays[output] = made
             return
         if seen.op in VIEWS or (seen.op == "Transpose" and not source.storage):
             self.tensors[output] = replace(source, shape=shape, value=None)
@@ -201,8 +211,9 @@ class _Counter:
             layer.op += f"+{seen.op}"
         else:
             layer = self._layer(node, [t.storage for t in operands if t.storage])
-        count, bits = macs(seen.op, node.attributes, operands, shape)
+        count, bits, zeros = macs(seen.op, node.attributes, operands, shape)
         layer.macs, layer.mac_bits = layer.macs + count, max(layer.mac_bits, bits)
+        layer.zero_macs = None if layer.zero_macs is None or zeros is None else layer.zero_macs + zeros
         layer.weights |= weights
         layer.scales += [name for t in operands for name in t.scales] + seen.scales
         layer.writes = output
@@ -212,7 +223,8 @@ class _Counter:
     def _dequantize(self, node: Node, output: str) -> None:
         x = self.tensors[node.inputs[0]]
         scales = tuple(name for name in node.inputs[1:] if name)
-        self.tensors[output] = replace(x, dtype=self.tensors[scales[0]].dtype, scales=(*x.scales, *scales))
+        dtype, zeros = self.tensors[scales[0]].dtype, zeros_of(x, self.tensors[scales[1]] if len(scales) > 1 else None)
+        self.tensors[output] = replace(x, dtype=dtype, scales=(*x.scales, *scales), zeros=zeros)
         if output in self.kept and x.storage:
             layer = self._layer(node, [x.storage])
             layer.scales, layer.writes = list(scales), output
@@ -272,27 +284,13 @@ class _Counter:
             quantization_bytes=scale_bytes,
             macs=layer.macs,
             mac_bits=layer.mac_bits,
+            zero_macs=layer.zero_macs,
             weight_bytes_read=sum(self.constants[name].bytes for name in names) + scale_bytes,
             elements_read=sum(t.elements for t in reads),
             elements_written=write.elements,
             bytes_read=sum(t.bytes for t in reads),
             bytes_written=write.bytes,
         )
-
-    def _peak(self) -> int:
-        """The largest sum of the sizes of tensors alive at one layer."""
-        kept = [n if n in self.memory else self.tensors[n].storage for n in self.kept if n in self.tensors]
-        last = dict.fromkeys(kept, len(self.layers) - 1)
-        first = {value.name: 0 for value in self.model.inputs}
-        for i, layer in enumerate(self.layers):
-            for name in (*layer.reads, layer.writes):
-                first.setdefault(name, i)
-                last[name] = max(last.get(name, 0), i)
-        change = [0] * (len(self.layers) + 1)
-        for name in first.keys() & last.keys() & self.memory.keys():
-            change[first[name]] += self.memory[name].bytes
-            change[last[name] + 1] -= self.memory[name].bytes
-        return max(accumulate(change))
 
 
 def _title(node: Node) -> str:

@@ -81,8 +81,8 @@ def stored_bytes(elements: int, dtype: str) -> int:
 class TensorData:
     """A constant tensor.
 
-    `values` has the shape `dims`; it is None if the tensor is `external` (kept in another file) or of a type
-    that numpy lacks.
+    `values` has the shape `dims`; it is None if the tensor is `external` (kept in another file), of a type
+    that numpy lacks, or sparse. `sparse` then has the bytes of its values and indices, and how many values are not 0.
     """
 
     name: str
@@ -90,16 +90,17 @@ class TensorData:
     dtype: str
     external: bool
     values: npt.NDArray[np.generic] | None
+    sparse: tuple[int, int] | None = None
 
     @property
     def elements(self) -> int:
-        """The number of elements."""
+        """The number of elements, those that a sparse tensor leaves out too."""
         return math.prod(self.dims)
 
     @property
     def bytes(self) -> int:
         """The size as stored, in bytes."""
-        return stored_bytes(self.elements, self.dtype)
+        return self.sparse[0] if self.sparse else stored_bytes(self.elements, self.dtype)
 
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | TensorData | None
@@ -171,6 +172,7 @@ def parse_onnx(content: bytes, source: str = "ONNX model") -> OnnxModel:
         raise model.error("is not an ONNX model, for it has no graph")
     graph = model.message(7, "graph")
     initializers = [_tensor(m) for m in graph.messages(5, "graph.initializer")]
+    initializers += [_sparse(m) for m in graph.messages(15, "graph.sparse_initializer")]
     return OnnxModel(
         source=source,
         file_bytes=len(content),
@@ -245,6 +247,20 @@ def _tensor(message: Message) -> TensorData:
         return TensorData(name, dims, dtype, False, _decode(message, dims, dtype))
     except ValueError as error:
         raise error if isinstance(error, EdgemoeError) else message.error(str(error)) from error
+
+
+def _sparse(message: Message) -> TensorData:
+    values = _tensor(message.message(1, f"{message.place}.values"))
+    indices = _tensor(message.message(2, f"{message.place}.indices"))
+    dims = tuple(int(d) for d in message.integers(3))
+    if any(d < 0 for d in dims) or not values.elements <= math.prod(dims) <= ELEMENT_LIMIT:
+        raise message.error(f"has {values.elements:,} values, and the dimensions {list(dims)}")
+    if indices.dims not in ((values.elements,), (values.elements, len(dims))):
+        raise message.error(f"has {values.elements:,} values, and indices of the shape {list(indices.dims)}")
+    if values.external or indices.external:
+        return TensorData(values.name, dims, values.dtype, True, None)
+    nonzero = values.elements if values.values is None else int(np.count_nonzero(values.values))
+    return TensorData(values.name, dims, values.dtype, False, None, (values.bytes + indices.bytes, nonzero))
 
 
 def _decode(message: Message, dims: tuple[int, ...], dtype: str) -> npt.NDArray[np.generic] | None:

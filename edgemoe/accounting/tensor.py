@@ -22,7 +22,7 @@ class Tensor:
     An operator computes with it as `dtype`; it lies in memory as `stored`, which differs behind a
     DequantizeLinear. A constant has `weights`, the names of the initializers that it is made of; an
     activation has `storage`, the name of the memory that it lies in. `scales` name its scale and zero point.
-    `value` is known for small integer constants.
+    `value` is known for small integer constants. `zeros` is how many elements of a constant are 0, if that is known.
     """
 
     shape: Shape
@@ -32,6 +32,7 @@ class Tensor:
     scales: tuple[str, ...] = ()
     storage: str = ""
     value: npt.NDArray[np.int64] | None = None
+    zeros: int | None = None
 
     @property
     def elements(self) -> int:
@@ -48,7 +49,10 @@ def constant(data: TensorData) -> Tensor:
     """Make the tensor of an initializer."""
     small = data.values is not None and data.values.size <= VALUE_LIMIT and data.dtype in ("int64", "int32")
     value = np.asarray(data.values, np.int64) if small else None
-    return Tensor(data.dims, data.dtype, data.dtype, weights=(data.name,), value=value)
+    zeros = data.elements - data.sparse[1] if data.sparse else None
+    if data.values is not None:
+        zeros = data.elements - int(np.count_nonzero(data.values))
+    return Tensor(data.dims, data.dtype, data.dtype, weights=(data.name,), value=value, zeros=zeros)
 
 
 def constant_node(node: Node) -> TensorData:
