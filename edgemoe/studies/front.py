@@ -194,7 +194,7 @@ def section(record: dict[str, Any]) -> str:
     if record["shipped"]:
         shipped = ", ".join(f"`{r['name']}` {100 * r['int8']:.2f} % in {r['bytes']:,} bytes" for r in record["shipped"])
         lines.append(
-            "The experts that ship were retrained for longer on all images, and keep their dense weights as 4-bit codes "
-            f"into palettes: {shipped}."
+            "The experts that ship were retrained for longer on all images, and keep dense weights as 4-bit codes into "
+            f"palettes: {shipped}."
         )
     return "\n".join(lines)
