@@ -13,7 +13,7 @@ __all__ = ["record_retention", "tap_grids"]
 
 FEATURE_STEP = 16
 """Steps of the int8 grid that the retention set takes as one. Features of 4 bits halve its size; a logistic gate
-trained against them removed as many errors on writers_small.npz as one trained on all 8 bits, one trained on 3 fewer."""
+trained against them removed as many errors on writers_small.npz as one trained on all 8 bits, one on 3 fewer."""
 
 
 def tap_grids(int8_onnx: bytes) -> dict[str, tuple[float, int]]:
