@@ -203,5 +203,5 @@ def samples_wanted(wrong: int, right: int, n: int) -> int | None:
     int or None
         None if more are expected to turn wrong than right.
     """
-    rate = (right + 1) / (n + 2) - wrong / n
-    return None if rate <= 0 else max(1, math.ceil(2 / rate) - n)
+    rate = (right + 1) * n - wrong * (n + 2)  # of answers gained a sample, times n (n + 2)
+    return None if rate <= 0 else max(1, -(-2 * n * (n + 2) // rate) - n)

@@ -27,7 +27,7 @@ EPOCHS = 8  # of 4, 8 and 12: what longer training gains, rounding takes; chosen
 BATCH = 4  # samples that a microcontroller multiplies by a weight while it has it at hand
 STRIDE = 4.0  # of the first steps, in units of one over the inputs' mean squared length
 SLOWER = 8  # epochs after which a step is half as long
-ROUNDING_STEPS = 20
+ROUNDING_STEPS = 16
 ROUNDING_STRIDE = 4.0  # of a safe gradient step: shorter ones seldom carry a weight to its next code
 
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define STEPS 20
+#define STEPS 16
 #define STRIDE 4.0f /* of a safe gradient step: shorter ones seldom carry a weight to its next code */
 
 /* A step that is safe, from the loss's largest curvature. */
