@@ -10,19 +10,21 @@ from onnx_networks import batch_norm_net, mobilenet_like
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgemoe import GlobalExpert
+from edgemoe import GlobalExpert, MixtureOfExperts
 from edgemoe.accounting.adapting import adapting_macs, kept_bytes, weighted_layers
 from edgemoe.accounting.against import against, print_against
-from edgemoe.accounting.cost import PartCost
 from edgemoe.accounting.energy import MemoryLevels, load_energy_model
 from edgemoe.accounting.graph import count_graph
 from edgemoe.accounting.onnx_reader import parse_onnx
+from edgemoe.accounting.parts import profile_parts
 from edgemoe.accounting.recipes import COMPARED, Recipes, read_recipes
+from edgemoe.accounting.training_cost import as_part, shape_of, training_cost
 from edgemoe.benchmark.methods import heads
 from edgemoe.benchmark.methods.finetune import MINIBATCH, fit_full_finetune, fit_lora
 from edgemoe.benchmark.methods.nearest import fit_knn_per
 from edgemoe.benchmark.network import characters
 from edgemoe.benchmark.recipes import shipped_table
+from edgemoe.device.distort import COPIES
 from edgemoe.errors import EdgemoeError
 from edgemoe.simulator import simulated_samples
 
@@ -121,18 +123,13 @@ def test_the_shipped_table_is_the_benchmarks_record_and_its_methods_own_recipes(
         assert recipes.accuracies[name]["user_accuracy"] == record["methods"][name]["user_accuracy"]
 
 
-def compared(ge, recipes):
-    whole = count_graph(parse_onnx(ge.bundle.int8)).total()
-    added, training = PartCost(100, 500, {8: 4000}, 400, 600, 200), PartCost(macs_by_bits={8: 5000, 32: 7000})
-    floats, levels = parse_onnx(ge.bundle.float32, "float32.onnx"), MemoryLevels("1 MB", "32 KB")
-    features = {"convolution": 400, "pooled": 80, "hidden": 88}
-    arguments = (floats, whole, added, training, features, load_energy_model(), levels, ge.fingerprint)
-    return against(recipes, *arguments), whole
+def whole_of(ge):
+    return count_graph(parse_onnx(ge.bundle.int8)).total()
 
 
-def test_the_comparison_holds_each_methods_bytes_energies_and_recorded_accuracies(ge: GlobalExpert) -> None:
-    recipes = read_recipes()
-    record, whole = compared(ge, recipes)
+def test_the_comparison_holds_each_methods_bytes_energies_and_recorded_accuracies(ge, profile) -> None:
+    recipes, whole, kept = read_recipes(), whole_of(ge), MixtureOfExperts.load(profile, ge).profile
+    record = against(ge, kept, recipes)
     rows = {row["method"]: row for row in json.loads(json.dumps(record, allow_nan=False))["methods"]}
     assert list(rows) == list(COMPARED)
     assert rows["lora"]["user_accuracy"] == recipes.accuracies["lora"]["user_accuracy"]
@@ -141,22 +138,24 @@ def test_the_comparison_holds_each_methods_bytes_energies_and_recorded_accuracie
     for name in ("full-finetune", "lora", "last-layer"):  # shipped weights make room for what was trained
         assert rows[name]["inference_energy_nj"] == alone
         assert rows[name]["inference_macs"] == whole.macs
-    kept = samples * 401
-    extra = samples * 400 * model.mac_pj(8) + kept * model.byte_pj["32 KB"]
-    assert rows["knn-per"]["bytes"] == kept
+    features = int(np.prod(ge.metadata["feature_map"]))
+    stored = samples * (features + 1)
+    extra = samples * features * model.mac_pj(8) + stored * model.byte_pj["32 KB"]
+    assert rows["knn-per"]["bytes"] == stored
     assert rows["knn-per"]["inference_energy_nj"] - alone == pytest.approx(extra / 1000)
     assert rows["knn-per"]["adapt_inferences"] == pytest.approx(samples)
-    assert rows["mixture"]["bytes"] == 500
-    assert rows["mixture"]["adapt_energy_nj"] == pytest.approx(
-        (5000 * model.mac_pj(8) + 7000 * model.mac_pj(32)) / 1000
-    )
-    assert rows["mixture"]["inference_macs"] == whole.macs + 4000
+    parts = profile_parts(kept)
+    steps = as_part(training_cost(whole, shape_of(ge, kept, samples, COPIES)))
+    assert rows["mixture"]["bytes"] == profile.stat().st_size
+    assert rows["mixture"]["adapt_macs"] == steps.macs
+    assert rows["mixture"]["adapt_energy_nj"] == pytest.approx(model.mac_nj(steps))
+    assert rows["mixture"]["inference_macs"] == whole.macs + sum(part.macs for part in parts)
 
 
-def test_an_accuracy_that_was_not_measured_is_unknown_and_another_expert_is_said_so(ge: GlobalExpert) -> None:
+def test_an_accuracy_that_was_not_measured_is_unknown_and_another_expert_is_said_so(ge, profile) -> None:
     known = read_recipes()
     few = Recipes({**known.benchmark, "fingerprint": "0" * 64}, {}, known.parameters)
-    record, _ = compared(ge, few)
+    record = against(ge, MixtureOfExperts.load(profile, ge).profile, few)
     assert {row["user_accuracy"] for row in record["methods"]} == {None}
     console = Console(file=io.StringIO(), width=200)
     print_against(record, console)

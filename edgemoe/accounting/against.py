@@ -1,6 +1,7 @@
 """What other ways to adapt a recognizer keep and spend, beside the mixture, at the accuracies that were measured."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -9,9 +10,16 @@ from rich.table import Table
 
 from edgemoe.accounting.adapting import adapting_macs, kept_bytes, weighted_layers
 from edgemoe.accounting.cost import PartCost
-from edgemoe.accounting.energy import EnergyModel, MemoryLevels
-from edgemoe.accounting.onnx_reader import OnnxModel
+from edgemoe.accounting.energy import MemoryLevels, load_energy_model
+from edgemoe.accounting.graph import count_graph
+from edgemoe.accounting.onnx_reader import parse_onnx
+from edgemoe.accounting.parts import profile_parts
 from edgemoe.accounting.recipes import ACCURACIES, COMPARED, Recipes
+from edgemoe.accounting.report import overhead
+from edgemoe.accounting.training_cost import as_part, shape_of, training_cost
+from edgemoe.device.distort import COPIES
+from edgemoe.device.global_expert import GlobalExpert
+from edgemoe.device.profile import Profile
 
 __all__ = ["about", "against", "print_against"]
 
@@ -25,37 +33,17 @@ _TITLES = {
 }
 
 
-def against(
-    recipes: Recipes,
-    floats: OnnxModel,
-    whole: PartCost,
-    added: PartCost,
-    training: PartCost,
-    features: Mapping[str, int],
-    model: EnergyModel,
-    levels: MemoryLevels,
-    fingerprint: str,
-) -> dict[str, Any]:
+def against(expert: GlobalExpert, profile: Profile, recipes: Recipes) -> dict[str, Any]:
     """Set each method's cost for this global expert beside the accuracies on record.
 
     Parameters
     ----------
+    expert : GlobalExpert
+        Its int8 graph is read, and its float32 graph is what the methods that fine-tune train.
+    profile : Profile
+        Of a mixture; it is taken to have learnt as many samples as a user of the benchmark gave, with the copies that
+        the `Personalizer` makes.
     recipes : Recipes
-    floats : OnnxModel
-        The float32 global expert, which the methods that fine-tune train.
-    whole : PartCost
-        One inference of the int8 global expert.
-    added : PartCost
-        Local expert and gate, with the bytes of the whole profile.
-    training : PartCost
-        Training the mixture on as many samples as a user of the benchmark gave; its MACs count.
-    features : mapping of str to int
-        How many features of each kind a stored sample has.
-    model : EnergyModel
-    levels : MemoryLevels
-        Of the global expert's weights, and of the working memory.
-    fingerprint : str
-        The global expert's.
 
     Returns
     -------
@@ -73,7 +61,18 @@ def against(
     EdgemoeError
         If a layer of the float graph cannot be counted.
     """
-    layers, samples = weighted_layers(floats), recipes.benchmark["samples"]
+    layers, samples = weighted_layers(parse_onnx(expert.bundle.float32, expert.name)), recipes.benchmark["samples"]
+    graph, model = count_graph(parse_onnx(expert.bundle.int8, expert.name)), load_energy_model()
+    whole, (local, gate) = graph.total(), profile_parts(profile)
+    levels = MemoryLevels(**overhead(graph, local, gate, model)["levels"])
+    added = replace(local + gate, bytes=len(profile.to_bytes()))
+    training = as_part(training_cost(whole, shape_of(expert, profile, samples, copies=COPIES)))
+    scale = expert.standardizer
+    features = {
+        "hidden": layers[-1].columns,
+        "pooled": len(scale.pooled_mean),
+        "convolution": len(scale.feature_mean),
+    }
     near = MemoryLevels(levels.activations, levels.activations)
     inference_nj, passes_nj = model.energy_nj(whole, levels), model.mac_nj(whole)
     rows = []
@@ -104,7 +103,7 @@ def against(
         )
     return {
         "benchmark": dict(recipes.benchmark),
-        "same_expert": recipes.benchmark["fingerprint"] == fingerprint,
+        "same_expert": recipes.benchmark["fingerprint"] == expert.fingerprint.hex(),
         "energy_kind": "ratio",
         "methods": rows,
     }
