@@ -18,11 +18,11 @@ from edgemoe.device.quantized import QuantizedMatrix
 from edgemoe.errors import EdgemoeError
 from firmware_export.emulator import Run, run
 from firmware_export.expert import IntegerExpert
-from firmware_export.package import HARNESS, compile_library, retained_for, write_library
+from firmware_export.package import HARNESS, Sizes, compile_library, retained_for, write_library
 from firmware_export.targets import Target
 from firmware_export.toolchain import BOARDS
 
-__all__ = ["Vectors", "verify"]
+__all__ = ["Vectors", "image_array", "verify"]
 
 TIMEOUT = 900.0  # seconds on the emulator
 MILLION = 1e6  # probabilities are printed in millionths
@@ -77,7 +77,8 @@ def verify(
         ``target``, ``samples`` (images recognized), ``instructions_per_inference`` (of the mixture; None on a host, as
         all counts), ``instructions_train`` (all samples observed, trained on, and tried), ``flash_bytes`` (the whole
         library), ``ram_bytes`` (arena and stack, in training), ``stack_bytes``, ``mismatches`` (images whose codes or
-        label differ) and ``max_abs_difference`` (of confidence and gate), beside what follows from these: ``overhead``
+        label differ) and ``max_abs_difference`` (of confidence and gate), beside what follows from these:
+        ``recognition_flash_bytes`` and ``recognition_ram_bytes`` (of a device that does not train), ``overhead``
         (instructions that local expert and gate add, as a share), ``observe_instructions``, ``learn_instructions``,
         ``trained_agreement`` (share of images on which both trained profiles predict the same), ``trained_alike`` (the
         share of equal codes of the local expert's weights) and ``passed``.
@@ -103,8 +104,8 @@ def verify(
         done = run(target, program, TIMEOUT)
         if done.code != 0 or "DONE" not in done.lines:
             raise EdgemoeError(f"{target.name}: the firmware ended with code {done.code}: {' '.join(done.lines[-3:])}")
-        flash = None if target.board is None else library.sizes().whole.flash
-    return _compared(expert, target, vectors, asked, ours, done, flash)
+        sizes = None if target.board is None else library.sizes()
+    return _compared(expert, target, vectors, asked, ours, done, sizes)
 
 
 def _compared(
@@ -114,7 +115,7 @@ def _compared(
     asked: Profile,
     ours: Personalizer,
     done: Run,
-    flash: int | None,
+    sizes: Sizes | None,
 ) -> dict[str, Any]:
     features, logits = expert.codes(vectors.images)
     answers = MixtureOfExperts(expert, asked).explain(vectors.images)
@@ -136,11 +137,13 @@ def _compared(
         "samples": n,
         "instructions_per_inference": round(numbers["mixture ticks"] / n) if counted else None,
         "instructions_train": numbers["observe ticks"] + numbers["train ticks"] if counted else None,
-        "flash_bytes": flash,
+        "flash_bytes": None if sizes is None else sizes.whole.flash,
         "ram_bytes": numbers["arena"] + stack if stack is not None else None,
         "stack_bytes": stack,
         "mismatches": int(wrong.sum()),
         "max_abs_difference": float(difference),
+        "recognition_flash_bytes": None if sizes is None else sizes.recognize.flash,
+        "recognition_ram_bytes": None if sizes is None else sizes.recognize.ram + numbers["predict stack"],
         "overhead": numbers["mixture ticks"] / numbers["global ticks"] - 1 if counted else None,
         "observe_instructions": numbers["observe ticks"] if counted else None,
         "learn_instructions": numbers["train ticks"] if counted else None,
@@ -160,18 +163,20 @@ def _crc(values: npt.NDArray[np.uint8]) -> int:
     return zlib.crc32(values.tobytes())
 
 
+def image_array(name: str, images: npt.NDArray[np.uint8]) -> str:
+    """Return the C of images ``(n, 28, 28)``."""
+    rows = ",\n".join("{" + ",".join(map(str, image.ravel().tolist())) + "}" for image in images)
+    return f"static const uint8_t {name}[{len(images)}][EM_PIXELS] = {{\n{rows}\n}};\n"
+
+
 def _vectors(
     images: npt.NDArray[np.uint8], samples: npt.NDArray[np.uint8], targets: Sequence[int], profile: bytes, bits: int
 ) -> str:
-    def pictures(name: str, values: npt.NDArray[np.uint8]) -> str:
-        rows = ",\n".join("{" + ",".join(map(str, image.ravel().tolist())) + "}" for image in values)
-        return f"static const uint8_t {name}[{len(values)}][EM_PIXELS] = {{\n{rows}\n}};\n"
-
     return (
         f"#define EM_VECTOR_IMAGES {len(images)}\n#define EM_VECTOR_SAMPLES {len(samples)}\n"
         f"#define EM_VECTOR_BITS {bits}\n"
-        + pictures("em_vector_image", images)
-        + pictures("em_vector_sample", samples)
+        + image_array("em_vector_image", images)
+        + image_array("em_vector_sample", samples)
         + f"static const uint16_t em_vector_target[] = {{{','.join(map(str, targets))}}};\n"
         + f"static const uint8_t em_vector_profile[] = {{{','.join(map(str, profile))}}};\n"
     )

@@ -1,5 +1,6 @@
 """`edgemoe export firmware` and `edgemoe firmware verify`: the mixture as C, and the proof that it is the same."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from edgemoe import GlobalExpert, MixtureOfExperts
 from edgemoe.cli.inputs import UserSamples, find_expert, user_samples
 from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit, facts, note
+from edgemoe.cli.personalize import ProfileSize
 from edgemoe.data import draw_shots
 from edgemoe.device.profile import Profile
 from edgemoe.errors import EdgemoeError
@@ -56,6 +58,7 @@ def export_firmware(
 
     Example: edgemoe export firmware --target cortex-m4 --profile me.moe --out firmware
     """
+    _require_onnx("export firmware")
     from firmware_export.package import write_package
     from firmware_export.targets import target_named
 
@@ -85,7 +88,7 @@ def verify(
     profile: KeptProfile = None,
     samples: SamplesPath = None,
     writer: WriterId = None,
-    size: Annotated[str, typer.Option(help="Of the profile that is trained: compact or full.")] = "compact",
+    size: Annotated[ProfileSize, typer.Option(help="Of the profile that is trained.")] = ProfileSize.compact,
     retained: RetainedSamples = None,
     optimize: Annotated[str, typer.Option(help="The compiler's optimization: -O2, -O3, -Os.")] = "-O2",
     seed: Seed = 0,
@@ -99,6 +102,7 @@ def verify(
 
     Example: edgemoe firmware verify --target cortex-m4
     """
+    _require_onnx("firmware verify")
     from firmware_export.targets import target_named
     from firmware_export.verify import Vectors
     from firmware_export.verify import verify as compare
@@ -109,10 +113,16 @@ def verify(
     kept = _kept(profile, expert)
     vectors = Vectors(*_split(user_samples(samples, writer, expert, seed, 2 * SHOTS, sample_seed=0), seed))
     note(f"Building and running on {target}; a Cortex-M board is emulated, which takes about a minute.")
-    result = compare(expert, board, vectors, kept, size, retained, optimize)
+    result = compare(expert, board, vectors, kept, size.value, retained, optimize)
     emit(result, as_json, lambda console: _show(result, console))
     if not result["passed"]:
         raise EdgemoeError(f"{target}: the firmware and the Python side differ")
+
+
+def _require_onnx(verb: str) -> None:
+    """The network's layers are read from the expert's graph."""
+    if importlib.util.find_spec("onnx") is None:
+        raise EdgemoeError(f"{verb}: needs the package onnx (pip install 'edgemoe[export]')")
 
 
 def _kept(path: Path | None, expert: GlobalExpert) -> Profile | None:
