@@ -54,8 +54,13 @@ def test_the_memory_level_is_the_smallest_allowed_one_that_holds_the_data(weight
 
 def test_every_shipped_constant_has_a_unit_and_a_source() -> None:
     constants = json.loads(SHIPPED.read_text())["constants"]
-    assert len(constants) == 15
-    assert all(c["unit"] in ("pJ", "1") and len(c["source"]) > 20 for c in constants.values())
+    assert len(constants) == 13
+    assert all(c["unit"] == "pJ" and len(c["source"]) > 20 for c in constants.values())
+
+
+def test_a_model_for_ratios_refuses_to_tell_joules() -> None:
+    with pytest.raises(EdgemoeError, match="horowitz45: is for ratios only"):
+        load_energy_model().joules(PartCost(0, 0, {8: 1000}))
 
 
 @pytest.mark.parametrize("name", list(json.loads(SHIPPED.read_text())["constants"]))

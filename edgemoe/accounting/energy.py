@@ -1,8 +1,8 @@
 """Energy of an inference, from published energies of single operations and memory accesses.
 
-**For ratios only.** The constants are of bare arithmetic and SRAM in a 45 nm process. For each MAC a whole
-microcontroller board spends 1,200 to 4,800 times as much, by what MLPerf Tiny submitters measured:
-instruction fetch, clocks, leakage and voltage converters are all outside this model.
+**For ratios only.** The constants are of bare arithmetic and SRAM in a 45 nm process: instruction fetch, clocks,
+leakage and voltage converters are all outside this model, and a whole microcontroller spends about a thousand times as
+much for each MAC. `edgemoe.accounting.boards` has what boards spend.
 
 The model, after M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014,
 fig. 1.1.9:
@@ -17,17 +17,15 @@ fig. 1.1.9:
 - An access moves 64 bits, and all of them are of use.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edgemoe.accounting.constants import constant, of_type, positive, read_object
 from edgemoe.accounting.cost import PartCost
 from edgemoe.errors import EdgemoeError
-from edgemoe.files import read_bounded
 
 __all__ = ["EnergyModel", "MemoryLevels", "load_energy_model"]
 
@@ -36,8 +34,6 @@ _OPERATIONS = (
     *["fp16_add", "fp16_mult", "fp32_add", "fp32_mult"],
 )
 _MEMORIES = ("sram_8kb", "sram_32kb", "sram_1mb", "dram_low", "dram_high")
-_FACTORS = ("board_factor_low", "board_factor_high")
-_FILE_LIMIT = 100_000
 
 
 @dataclass(frozen=True)
@@ -61,8 +57,6 @@ class EnergyModel:
         Energy of one byte read or written in pJ, by memory level: "32 KB", "1 MB", "DRAM".
     capacity : mapping
         Size of each of these levels in bytes, smallest first; DRAM has no bound.
-    board_factor : (float, float)
-        How many times a MAC's energy a real board spends for each MAC, lowest and highest.
     """
 
     name: str
@@ -70,7 +64,6 @@ class EnergyModel:
     operation_pj: Mapping[str, float]
     byte_pj: Mapping[str, float]
     capacity: Mapping[str, float]
-    board_factor: tuple[float, float]
 
     def levels(self, weight_bytes: int, working_bytes: int) -> MemoryLevels:
         """Choose the memory levels of a device that stores so many weights and works on so much (both in bytes)."""
@@ -107,6 +100,16 @@ class EnergyModel:
         activations = (cost.bytes_read + cost.bytes_written) * self.byte_pj[levels.activations]
         return self.mac_nj(cost) + (weights + activations) / 1000
 
+    def joules(self, cost: PartCost) -> float:
+        """Refuse: such a model tells how parts compare, not what a device spends.
+
+        Raises
+        ------
+        EdgemoeError
+            Always.
+        """
+        raise EdgemoeError(f"energy model {self.name}: is for ratios only and knows no joules; take a board's profile")
+
 
 def load_energy_model(path: str | os.PathLike[str] | None = None) -> EnergyModel:
     """Load an energy model from JSON, by default the shipped ``horowitz45.json``.
@@ -118,21 +121,15 @@ def load_energy_model(path: str | os.PathLike[str] | None = None) -> EnergyModel
         pJ, or without a source.
     """
     path = path or Path(__file__).with_name("horowitz45.json")
-    place = os.fspath(path)
-    try:
-        content = json.loads(read_bounded(path, _FILE_LIMIT))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise EdgemoeError(f"{place}: is not JSON ({error})") from error
-    content = _of_type(content, dict, place, "the file")
-    constants = _of_type(content.get("constants"), dict, place, "constants")
-    operations = {name: _constant(constants, name, "pJ", place) for name in _OPERATIONS}
-    accesses = {name: _constant(constants, name, "pJ", place) for name in _MEMORIES}
-    widths = {name: _positive(constants[name], "access_bytes", name, place) for name in _MEMORIES}
+    place, content = os.fspath(path), read_object(path)
+    constants = of_type(content.get("constants"), dict, place, "constants")
+    operations = {name: constant(constants, name, "pJ", place) for name in _OPERATIONS}
+    accesses = {name: constant(constants, name, "pJ", place) for name in _MEMORIES}
+    widths = {name: positive(constants[name], "access_bytes", name, place) for name in _MEMORIES}
     per_byte = {name: accesses[name] / widths[name] for name in _MEMORIES}
-    low, high = (_constant(constants, name, "1", place) for name in _FACTORS)
     return EnergyModel(
-        name=_of_type(content.get("name"), str, place, "name"),
-        source=_of_type(content.get("source"), str, place, "source"),
+        name=of_type(content.get("name"), str, place, "name"),
+        source=of_type(content.get("source"), str, place, "source"),
         operation_pj=operations,
         byte_pj={
             "32 KB": per_byte["sram_32kb"],
@@ -140,30 +137,8 @@ def load_energy_model(path: str | os.PathLike[str] | None = None) -> EnergyModel
             "DRAM": (per_byte["dram_low"] + per_byte["dram_high"]) / 2,
         },
         capacity={
-            "32 KB": _positive(constants["sram_32kb"], "capacity_bytes", "sram_32kb", place),
-            "1 MB": _positive(constants["sram_1mb"], "capacity_bytes", "sram_1mb", place),
+            "32 KB": positive(constants["sram_32kb"], "capacity_bytes", "sram_32kb", place),
+            "1 MB": positive(constants["sram_1mb"], "capacity_bytes", "sram_1mb", place),
             "DRAM": math.inf,
         },
-        board_factor=(low, high),
     )
-
-
-def _of_type(value: Any, kind: type, place: str, field: str) -> Any:
-    if not isinstance(value, kind):
-        raise EdgemoeError(f"{place}: {field}: is missing or no {kind.__name__}")
-    return value
-
-
-def _positive(constant: dict[str, Any], key: str, name: str, place: str) -> float:
-    value = constant.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise EdgemoeError(f"{place}: {name}.{key}: is missing or no positive number")
-    return float(value)
-
-
-def _constant(constants: dict[str, Any], name: str, unit: str, place: str) -> float:
-    constant = _of_type(constants.get(name), dict, place, name)
-    if constant.get("unit") != unit:
-        raise EdgemoeError(f"{place}: {name}.unit: must be {unit}")
-    _of_type(constant.get("source"), str, place, f"{name}.source")
-    return _positive(constant, "value", name, place)

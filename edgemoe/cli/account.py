@@ -7,10 +7,11 @@ import typer
 from rich.console import Console
 
 from edgemoe import GlobalExpert, MixtureOfExperts, Personalizer
-from edgemoe.accounting.graph import count_graph
-from edgemoe.accounting.onnx_reader import parse_onnx
-from edgemoe.accounting.parts import header_bytes, profile_parts
-from edgemoe.accounting.report import overhead, print_report
+from edgemoe.accounting.boards import Board, load_board, shipped_boards
+from edgemoe.accounting.radio import Radio, load_radio, shipped_radios
+from edgemoe.accounting.record import account_record
+from edgemoe.accounting.tables import print_report
+from edgemoe.accounting.truth import load_executed
 from edgemoe.cli.inputs import find_expert, user_samples
 from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit
@@ -27,20 +28,40 @@ def account(
     ge: Expert = "lenet5-balanced",
     samples: SamplesPath = None,
     writer: WriterId = None,
+    board: Annotated[
+        list[str] | None,
+        typer.Option(help="A board's profile: a file, or a shipped one's name. Several may be given; default: all."),
+    ] = None,
+    radio: Annotated[
+        list[Path] | None, typer.Option(help="A radio's profile, to compare with a server; default: those shipped.")
+    ] = None,
+    executed: Annotated[
+        Path | None,
+        typer.Option(help="Executed instructions, from python3 -m firmware_export.executed; default: a Cortex-M4's."),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Count parameters, bytes, MACs, memory traffic and energy of each part, and the overhead.
+    """Count parameters, bytes, MACs, memory traffic and energy of each part, the overhead, and what training costs.
 
-    Example: edgemoe account --profile me.moe
+    Ratios come from energies of single operations, joules from measured boards: they are kept apart.
+
+    Example: edgemoe account --profile me.moe --board nucleo-u575zi-q
     """
+    boards = [load_board(name) for name in board] if board else shipped_boards()
+    radios = [load_radio(path) for path in radio] if radio else shipped_radios()
+    counts = load_executed(executed)
     expert = find_expert(ge, profile=profile, samples=samples, writer=writer)
+    session = None
     if profile is None:
         found = user_samples(samples, writer, expert, seed, 5, sample_seed=0)
-        kept, source = Personalizer(expert, seed=seed).fit(found.images, found.labels).profile, found.source
+        moe: MixtureOfExperts = Personalizer(expert, seed=seed).fit(found.images, found.labels)
+        source = found.source
+        if samples is None:
+            session = _routed(moe, expert, seed)
     else:
-        kept, source = MixtureOfExperts.load(profile, expert).profile, str(profile)
-    report = cost_report(expert, kept)
+        moe, source = MixtureOfExperts.load(profile, expert), str(profile)
+    report = account_record(expert, moe.profile, boards, radios, session, counts)
     report["profile"]["source"] = source
 
     def show(console: Console) -> None:
@@ -55,10 +76,25 @@ def account(
     emit(report, as_json, show)
 
 
-def cost_report(expert: GlobalExpert, profile: Profile) -> dict[str, Any]:
-    """Return the record of `overhead` for an expert's int8 graph and a profile, every byte of the profile counted."""
-    report = overhead(count_graph(parse_onnx(expert.bundle.int8, expert.name)), *profile_parts(profile))
-    size = len(profile.to_bytes())
-    report["profile"] = {"bytes": size, "header_bytes": header_bytes(profile)}
-    report["overhead"]["bytes"] = size / report["global"]["bytes"]
-    return report
+def cost_report(
+    expert: GlobalExpert, profile: Profile, boards: list[Board] | None = None, radios: list[Radio] | None = None
+) -> dict[str, Any]:
+    """Return the record of an expert's int8 graph and a profile, every byte of the profile counted."""
+    return account_record(expert, profile, boards or (), radios or ())
+
+
+def _routed(moe: MixtureOfExperts, expert: GlobalExpert, seed: int) -> dict[str, Any]:
+    """Return which shares of new samples of the simulated writer, and of held-out generic ones, the local expert is run
+    on: each by itself, and in a session of one person's inputs."""
+    from edgemoe.simulator import simulated_samples
+
+    own, _ = simulated_samples(seed, 2, expert.classes, sample_seed=1)
+    user, (generic, _) = expert.taps(own), expert.held_out
+    weights = {
+        "user": moe.explain_taps(user).gate,
+        "generic": moe.explain_taps(generic).gate,
+        "session_user": moe.session().weigh(user),
+        "session_generic": moe.session().weigh(generic),
+    }
+    shares: dict[str, Any] = {name: float((gate > 0).mean()) for name, gate in weights.items()}
+    return shares | {"samples": {"user": len(user), "generic": len(generic)}}

@@ -33,15 +33,16 @@ class Session:
 
     def route(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return the gate's weight for each image in order, and remember them."""
-        return self._remember(self._mixture.ge.taps(images))
+        return self.weigh(self._mixture.ge.taps(images))
 
     def predict(self, images: npt.ArrayLike, reject: float = 0.0) -> npt.NDArray[np.str_]:
         """Return the labels of images in order, and remember them; `reject` is `MixtureOfExperts.predict`'s."""
         mixture = self._mixture
         taps = mixture.ge.taps(images)
-        return mixture._labels(mixture._mix(taps, self._remember(taps)), reject)
+        return mixture._labels(mixture._mix(taps, self.weigh(taps)), reject)
 
-    def _remember(self, taps: Taps) -> npt.NDArray[np.float32]:
+    def weigh(self, taps: Taps) -> npt.NDArray[np.float32]:
+        """Return the gate's weight for what the global expert handed out of each image in order, and remember them."""
         mixture = self._mixture
         verdict = mixture._fitted().verdict
         if not verdict.accepted:
