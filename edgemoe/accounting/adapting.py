@@ -50,11 +50,14 @@ def weighted_layers(model: OnnxModel) -> list[Weighted]:
     layers = []
     for layer in cost.layers:
         node = nodes[layer.name]
-        if node.op_type not in ("Conv", "Gemm"):
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
-        shape = model.initializers[node.inputs[1]].dims
-        rows = shape[0] if node.op_type == "Conv" or node.attributes.get("transB") else shape[1]
-        weights = model.initializers[node.inputs[1]].elements
+        if node.inputs[1] not in model.initializers:
+            raise EdgemoeError(
+                f"{model.source}: {layer.name}: its weight is no stored one; what it costs to train is unknown"
+            )
+        shape, weights = model.initializers[node.inputs[1]].dims, model.initializers[node.inputs[1]].elements
+        rows = shape[0] if node.op_type == "Conv" or node.attributes.get("transB") else shape[-1]
         layers.append(Weighted(layer.macs, rows, weights // rows, layer.parameters - weights))
     return layers
 

@@ -7,15 +7,22 @@ import typer
 from rich.console import Console
 
 from edgemoe import GlobalExpert, MixtureOfExperts, Personalizer
+from edgemoe.accounting.against import against, print_against
 from edgemoe.accounting.boards import Board, load_board, shipped_boards
+from edgemoe.accounting.citations import cited_constants
+from edgemoe.accounting.page import html_page
 from edgemoe.accounting.radio import Radio, load_radio, shipped_radios
+from edgemoe.accounting.recipes import read_recipes
 from edgemoe.accounting.record import account_record
 from edgemoe.accounting.tables import print_report
 from edgemoe.accounting.truth import load_executed
+from edgemoe.accounting.unpruned import unpruned_record
+from edgemoe.accounting.zoo import zoo_record
 from edgemoe.cli.inputs import find_expert, user_samples
 from edgemoe.cli.options import Expert, Json, SamplesPath, Seed, WriterId
 from edgemoe.cli.output import emit
 from edgemoe.device.profile import Profile
+from edgemoe.files import write_atomic
 
 __all__ = ["account", "cost_report"]
 
@@ -39,6 +46,16 @@ def account(
         Path | None,
         typer.Option(help="Executed instructions, from python3 -m firmware_export.executed; default: a Cortex-M4's."),
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--against", help="Set fine-tuning, LoRA and kNN-Per beside it, at measured accuracies.")
+    ] = False,
+    benchmark: Annotated[
+        Path | None,
+        typer.Option("--benchmark", help="Take --against's accuracies from this results.json of edgemoe benchmark."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write all of it, and the shipped experts, as one page of HTML.")
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -46,8 +63,9 @@ def account(
 
     Ratios come from energies of single operations, joules from measured boards: they are kept apart.
 
-    Example: edgemoe account --profile me.moe --board nucleo-u575zi-q
+    Example: edgemoe account --profile me.moe --board nucleo-u575zi-q --html costs.html
     """
+    recipes = read_recipes(benchmark) if compare or benchmark or html else None
     boards = [load_board(name) for name in board] if board else shipped_boards()
     radios = [load_radio(path) for path in radio] if radio else shipped_radios()
     counts = load_executed(executed)
@@ -63,6 +81,14 @@ def account(
         moe, source = MixtureOfExperts.load(profile, expert), str(profile)
     report = account_record(expert, moe.profile, boards, radios, session, counts)
     report["profile"]["source"] = source
+    report["expert"] = {"name": expert.name, "fingerprint": expert.fingerprint.hex()}
+    report["unpruned"] = unpruned_record(expert, report)
+    if recipes:
+        report["against"] = against(expert, moe.profile, recipes)
+    if html:
+        report["zoo"] = zoo_record()
+        report["constants"] = cited_constants(path for path in [*(board or ()), *(radio or ())] if Path(path).is_file())
+        write_atomic(html, html_page(report).encode())
 
     def show(console: Console) -> None:
         print_report(report, console)
@@ -72,6 +98,10 @@ def account(
             "the overhead in bytes counts them all.",
             markup=False,
         )
+        if recipes:
+            print_against(report["against"], console)
+        if html:
+            console.print(f"Wrote {html}.", markup=False)
 
     emit(report, as_json, show)
 
