@@ -186,7 +186,9 @@ def _write_model(folder: Path, macros: str, sizes: dict[str, object]) -> None:
 
 
 def _version(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    """The first word of what a program prints that begins with a digit: its version."""
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return next(word for word in printed.split() if word[0].isdigit())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -203,8 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         board, shown = TARGETS[BOARD], images[CALIBRATION : CALIBRATION + IMAGES]
         record = {
             "command": f"python3 -m firmware_export.compare --model {options.model} --samples {options.samples}",
-            "compiler": _version(f"{board.prefix}gcc", "--version"),
-            "emulator": _version("qemu-system-arm", "--version"),
+            "compiler": f"GCC {_version(f'{board.prefix}gcc', '-dumpfullversion')}",
+            "emulator": f"QEMU {_version(*board.runner, '--version')}",
             "model": options.model.name,
             "images": len(shown),
             "network": [measure_network(network, board, shown, optimize) for optimize in ("-O2", "-O3")],

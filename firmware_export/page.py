@@ -63,8 +63,9 @@ under QEMU's `-icount`; cycles are more, by how much depends on your part's flas
 ## Beside other tools
 
 One LeNet-5 of {macs} MACs and 64,851 parameters (`{model}`), {compiler}, mps2-an386 (Cortex-M4F): instructions a MAC,
-flash, RAM with stack. Theirs were measured side by side for issue 5 of this project, not here. Ours are the mean over
-{images} images; an empty pixel of the first layer costs less, and without any such pixel it is {dense} (`-O2`, `-O3`).
+flash, RAM with stack, and for ours with input and results. Theirs were measured side by side for issue 5 of this
+project, not here. Ours are the mean over {images} images; an empty pixel of the first layer costs less, and without any
+such pixel it is {dense} (`-O2`, `-O3`).
 
 {tools}
 
