@@ -30,17 +30,17 @@ from firmware_export.targets import Target, target_named
 from firmware_export.toolchain import build
 from firmware_export.verify import Vectors, verify
 
-__all__ = ["executed", "layer_instructions"]
+__all__ = ["executed", "layer_instructions", "vectors_for"]
 
 SHOTS = 5  # of each class, in the training
 RECOGNIZED = 20  # images, of which an inference's instructions are the mean
 
 
-def layer_instructions(ge: GlobalExpert, target: Target, image: npt.NDArray[np.uint8]) -> dict[str, int]:
-    """Return the instructions of each layer of the network, for one image ``(28, 28)``, by the layer's name.
+def layer_instructions(ge: GlobalExpert, target: Target, images: npt.NDArray[np.uint8]) -> dict[str, int]:
+    """Return the mean instructions of each layer of the network for images ``(n, 28, 28)``, by the layer's name.
 
     What a layer's step does besides (padding the image for the first one, pooling, handing out features and logits) is
-    in its count.
+    in its count. The first layer takes fewer for an image with empty rows, which its kernel leaves out.
     """
     network = read_network(ge.graph)
     header, text = emit_network(network)
@@ -51,13 +51,14 @@ def layer_instructions(ge: GlobalExpert, target: Target, image: npt.NDArray[np.u
     steps = body.count(ends)
     traced = head + "void em_step_done(void);\n" + "void em_network(const uint8_t *image, uint8_t *features, "
     traced += "uint8_t *logits, void *scratch)\n{" + body.replace(ends, f"{ends}    em_step_done();\n")
-    pixels = ",".join(map(str, np.asarray(image, np.uint8).ravel().tolist()))
+    rows = ["{" + ",".join(map(str, image.ravel().tolist())) + "}" for image in images]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "em_network.c").write_text(traced)
         (folder / "vectors.h").write_text(
             f"#include <stdint.h>\n{header}#define EM_STEPS {steps}\n"
-            f"static const uint8_t em_vector_image[] = {{{pixels}}};\n"
+            f"#define EM_VECTOR_IMAGES {len(rows)}u\n"
+            f"static const uint8_t em_vector_image[][{images[0].size}] = {{{','.join(rows)}}};\n"
         )
         sources = [HARNESS / "layers.c", folder / "em_network.c"]
         program = build(target, sources, [LIBRARY, folder], folder / "layers.elf", {"EM_NETWORK_ONLY": 1})
@@ -69,15 +70,20 @@ def layer_instructions(ge: GlobalExpert, target: Target, image: npt.NDArray[np.u
     counts[: steps - len(names) + 1] = [
         sum(counts[: steps - len(names) + 1])
     ]  # the image is padded in a step of its own
-    return dict(zip(names, counts, strict=True))
+    return {name: round(count / len(rows)) for name, count in zip(names, counts, strict=True)}
 
 
-def executed(ge: GlobalExpert, target: Target) -> dict[str, Any]:
-    """Return the record that `edgemoe.accounting.truth.load_executed` reads, of a simulated writer's samples."""
+def vectors_for(ge: GlobalExpert) -> Vectors:
+    """Return what the record is of: a simulated writer's samples to learn from, and others to recognize."""
     found = user_samples(None, None, ge, 0, 2 * SHOTS, sample_seed=0)
     chosen, rest = draw_shots(found.labels, SHOTS, 0)
     shown = np.random.default_rng(0).permutation(rest)[:RECOGNIZED]
-    vectors = Vectors(found.images[shown], found.images[chosen], found.labels[chosen].tolist())
+    return Vectors(found.images[shown], found.images[chosen], found.labels[chosen].tolist())
+
+
+def executed(ge: GlobalExpert, target: Target) -> dict[str, Any]:
+    """Return the record that `edgemoe.accounting.truth.load_executed` reads."""
+    vectors = vectors_for(ge)
     result = verify(ge, target, vectors)
     mixture = result["instructions_per_inference"]
     expert = IntegerExpert(ge, result["retained"])
@@ -89,7 +95,7 @@ def executed(ge: GlobalExpert, target: Target) -> dict[str, Any]:
         "expert": ge.name,
         "fingerprint": ge.fingerprint.hex(),
         "command": "python3 -m firmware_export.executed",
-        "layers": layer_instructions(ge, target, vectors.images[0]),
+        "layers": layer_instructions(ge, target, vectors.images),
         "instructions": {
             "global": round(mixture / (1 + result["overhead"])),
             "mixture": mixture,

@@ -16,15 +16,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgemoe.accounting.cost import PartCost
-from edgemoe.device.local_expert import EPOCHS, ROUNDING_STEPS
+from edgemoe.device.acceptance import ENOUGH
+from edgemoe.device.local_expert import BATCH, EPOCHS, ROUNDING_STEPS
 from edgemoe.device.training import FOLDS
 
 __all__ = ["PASSES", "Shape", "Step", "as_part", "last_layer_cost", "shape_of", "training_cost", "training_record"]
 
 PASSES = "passes of the global expert"
 _POWER_ROUNDS = 20  # of edgemoe/device/descent.py
-_BATCH = 4  # samples multiplied by a weight while it is at hand
-_ENOUGH = 20  # samples from which on there is a cross-validation (edgemoe/device/acceptance.py)
 _FLASH_UNIT = 32  # a slot of a profile is a multiple of it, with a header of 16 bytes (EM_FLASH_UNIT of edgemoe.h)
 _FLOAT = 4
 
@@ -105,7 +104,7 @@ def training_cost(whole: PartCost, shape: Shape) -> list[Step]:
         Step("gate, its direction", shape.features**2 + shape.features * (shape.samples + tried), 32),
         Step("acceptance test", held_out * (shape.features + weights), 8, held_out * (shape.features + shape.classes)),
     ]
-    if shape.samples >= _ENOUGH:
+    if shape.samples >= ENOUGH:
         learnt = (FOLDS - 1) * lessons  # in all folds together, as each leaves a share out
         steps += [
             _updates("cross-validation, local experts", EPOCHS * learnt, weights),
@@ -175,4 +174,4 @@ def _updates(name: str, seen: int, weights: int) -> Step:
 
 def _traffic(seen: int, weights: int) -> int:
     """Bytes of weights: read twice and written once for each batch."""
-    return 3 * _FLOAT * weights * -(-seen // _BATCH)
+    return 3 * _FLOAT * weights * -(-seen // BATCH)
