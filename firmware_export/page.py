@@ -217,7 +217,7 @@ def _retained(record: Record) -> dict[str, object]:
             f"{form['feature_bits']} / {form['logit_bits']}",
             _kilo(form["bytes"]),
             f"{form['user_mixture']:.1%}",
-            f"{100 * form['generic_loss']:.2f}",
+            f"{round(100 * form['generic_loss'], 2) + 0.0:.2f}",
             f"{form['accepted']:.0%}",
         )
         for form in record["forms"]
