@@ -135,7 +135,8 @@ def test_the_comparison_holds_each_methods_bytes_energies_and_recorded_accuracie
     assert rows["lora"]["user_accuracy"] == recipes.accuracies["lora"]["user_accuracy"]
     model, samples = load_energy_model(), recipes.benchmark["samples"]
     alone = model.energy_nj(whole, MemoryLevels("1 MB", "32 KB"))
-    for name in ("full-finetune", "lora", "last-layer"):  # shipped weights make room for what was trained
+    assert (rows["global"]["bytes"], rows["global"]["adapt_macs"]) == (0, 0)
+    for name in ("global", "full-finetune", "lora", "last-layer"):  # shipped weights make room for what was trained
         assert rows[name]["inference_energy_nj"] == alone
         assert rows[name]["inference_macs"] == whole.macs
     features = int(np.prod(ge.metadata["feature_map"]))

@@ -24,6 +24,7 @@ from edgemoe.device.profile import Profile
 __all__ = ["about", "against", "print_against"]
 
 _TITLES = {
+    "global": "global expert alone",
     "full-finetune": "full fine-tuning",
     "lora": "LoRA",
     "last-layer": "last-layer fine-tuning",
@@ -80,6 +81,8 @@ def against(expert: GlobalExpert, profile: Profile, recipes: Recipes) -> dict[st
         parameters = recipes.parameters.get(name, {})
         if name.startswith("mixture"):
             kept, macs, each = added.bytes, training.macs_by_bits, added
+        elif name == "global":
+            kept, macs, each = 0, {}, PartCost()
         else:
             stored = features[parameters["features"]] if "features" in parameters else 0
             kept = kept_bytes(name, parameters, layers, samples, stored)

@@ -17,7 +17,7 @@ from edgemoe.files import read_bounded
 
 __all__ = ["ACCURACIES", "COMPARED", "Recipes", "read_recipes", "summary"]
 
-COMPARED = ("full-finetune", "lora", "last-layer", "knn-per", "mixture", "mixture-session")
+COMPARED = ("global", "full-finetune", "lora", "last-layer", "knn-per", "mixture", "mixture-session")
 """The methods that are set beside each other, by their names in the benchmark."""
 
 ACCURACIES = ("user_accuracy", "generic_accuracy", "bystander_accuracy")

@@ -11,7 +11,7 @@ _KEYS = (("bytes", "bytes stored"), ("macs", "multiply-accumulates"), ("energy_n
 _MODES = {
     "shared": ("gate always, local expert where routed", "other"),
     "both": ("both always", "gate"),
-    "sequential": ("gate first, then one expert's head", "local"),
+    "sequential": ("gate first, then one expert’s head", "local"),
 }
 
 

@@ -7,6 +7,8 @@ from edgemoe.accounting.page.html import Page, count, nj, section, share, table,
 
 __all__ = ["against", "boards", "constants", "layers", "unknown"]
 
+_ROWS = {"global": "whole", "mixture": "ours", "mixture-session": "ours"}  # classes in the style sheet
+
 
 def unknown(page: Page) -> str:
     """Name what could not be counted."""
@@ -34,7 +36,7 @@ def against(page: Page) -> str:
             page.figure(f"{at}.adapt_inferences", count),
             page.figure(f"{at}.inference_energy_nj", nj),
         ]
-        rows.append(("ours" if row["method"].startswith("mixture") else "", cells))
+        rows.append((_ROWS.get(row["method"], ""), cells))
     headings = ["method", "the user’s characters read", "everybody’s characters read", "bytes kept"]
     headings += ["MACs to adapt", "… in inferences’ energy", "energy of an inference"]
     return section(
@@ -52,7 +54,7 @@ def boards(page: Page) -> str:
         span = ""
         if board["mixture"]["low_uj"] is not None:
             low, high = (page.figure(f"{at}.mixture.{end}_uj", count) for end in ("low", "high"))
-            span = f"{low} to {high}"
+            span = f'<span class="range">{low} to {high}</span>'
         cells = [
             f"{escape(board['title'])}, {escape(board['core'])}",
             page.figure(f"{at}.mixture.uj", count),
@@ -108,7 +110,13 @@ def constants(page: Page) -> str:
         value = page.figure(f"constants.{i}.value", lambda v: f"{v:,.6g}")
         text = [escape(entry["file"]), escape(entry["name"]), value, escape(entry["unit"])]
         rows.append(("", [*text, escape(entry["source"] or "")]))
-    sources = sorted({str(entry["source"]).split(":")[0].split(", closed/")[0] for entry in page.report["constants"]})
+    sources = sorted(
+        {
+            str(entry["source"]).split(":")[0].split(", closed/")[0]
+            for entry in page.report["constants"]
+            if entry["value"] is not None
+        }
+    )
     listed = "".join(f"<li>{escape(source)}</li>" for source in sources)
     made = table(["file", "constant", "value", "unit", "source"], rows, words=[1, 3, 4])
     return section(
