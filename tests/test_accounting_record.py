@@ -137,3 +137,17 @@ def test_the_tables_show_modes_training_boards_and_truth(record: dict) -> None:
         assert piece in text
     assert f"{record['truth']['layers'][0]['instructions']:,}" in text
     assert "What writing flash takes is unknown of nucleo-h7a3zi-q, nucleo-u575zi-q" in text
+
+
+def test_a_global_expert_that_is_not_all_counted_has_no_energy_on_any_board(record: dict) -> None:
+    from edgemoe.accounting.board_report import Costs, Instructions, Learning, board_record
+    from edgemoe.accounting.boards import load_board
+    from edgemoe.accounting.cost import PartCost
+
+    part = PartCost(macs_by_bits={8: 1000}, weight_bytes_read=10)
+    learning, counts = Learning(10, 1000), Instructions(1000.0, 1010.0, 2.0)
+    costs = Costs(part, part, part, learning, learning, 10, 100, complete=False, instructions=counts)
+    found = board_record(load_board("nucleo-l4r5zi"), costs, [], [])
+    assert found["global"] == found["mixture"] == dict.fromkeys(record["boards"][0]["global"])
+    assert found["training"]["compute_uj"] is None
+    assert found["local"]["uj"] > 0

@@ -48,6 +48,8 @@ class Costs:
         That either learns from.
     flash_bytes : int
         Written by training.
+    complete : bool
+        Whether all of the global expert was counted; if not, what it costs is not known.
     instructions : Instructions, optional
     """
 
@@ -58,6 +60,7 @@ class Costs:
     last_layer: Learning
     samples: int
     flash_bytes: int
+    complete: bool = True
     instructions: Instructions | None = None
 
 
@@ -65,8 +68,10 @@ def board_record(board: Board, costs: Costs, radios: Sequence[Radio], cells: Seq
     """Return an entry of the record's "boards"; `edgemoe.accounting.report` says what is in it."""
     board = board.measured_on(costs.whole)
     found, added = costs.instructions, costs.local + costs.gate
-    whole = board.energy(costs.whole, found.whole if found else None)
-    mixture = board.energy(costs.whole + added, found.mixture if found else None)
+    whole = mixture = None
+    if costs.complete:
+        whole = board.energy(costs.whole, found.whole if found else None)
+        mixture = board.energy(costs.whole + added, found.mixture if found else None)
     each = None if mixture is None else mixture.joules
     computing = _learning(costs.training, found, whole)
     writing = board.flash.joules(costs.flash_bytes) if board.flash else None
@@ -77,6 +82,7 @@ def board_record(board: Board, costs: Costs, radios: Sequence[Radio], cells: Seq
         "core": board.core,
         "source": board.source,
         "kind": board.kind,
+        "clock_hz": board.clock,
         "pj_per_mac": _scaled(board.joule_per_mac, 1e12),
         "pj_per_byte": _scaled(board.joule_per_byte, 1e12),
         "pj_per_instruction": _scaled(board.joule_per_instruction, 1e12),

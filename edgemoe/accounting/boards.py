@@ -35,17 +35,6 @@ class Energy:
     high: float | None = None
     seconds: float | None = None
 
-    def __add__(self, other: "Energy") -> "Energy":
-        def both(a: float | None, b: float | None) -> float | None:
-            return None if a is None or b is None else a + b
-
-        return Energy(
-            self.joules + other.joules,
-            both(self.low, other.low),
-            both(self.high, other.high),
-            both(self.seconds, other.seconds),
-        )
-
 
 @dataclass(frozen=True)
 class Flash:

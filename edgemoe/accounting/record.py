@@ -76,17 +76,19 @@ def account_record(
     updates = sum(step.macs for step in steps if step.name != PASSES)
     retrained = sum(s.macs for s in last_layer_cost(whole, shape, _last_inputs(graph)) if s.name != PASSES)
     costs = Costs(
-        whole,
-        local,
-        gate,
-        Learning(shape.lessons, updates),
-        Learning(shape.lessons, retrained),
-        shape.samples,
-        shape.flash_bytes,
-        _instructions(executed, whole, local + gate, expert),
+        whole=whole,
+        local=local,
+        gate=gate,
+        training=Learning(shape.lessons, updates),
+        last_layer=Learning(shape.lessons, retrained),
+        samples=shape.samples,
+        flash_bytes=shape.flash_bytes,
+        complete=all(entry.op == "initializer" for entry in graph.unknown),
+        instructions=_instructions(executed, whole, local + gate, expert),
     )
     chosen, ways = list(boards) or shipped_boards(), list(radios) or shipped_radios()
     record["boards"] = [board_record(board, costs, ways, load_cells()) for board in chosen]
+    record["executed_on"] = executed.target
     _range(record, model.mac_nj(whole))
     record["truth"] = None
     if executed.fingerprint == expert.fingerprint.hex():

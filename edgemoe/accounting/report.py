@@ -13,7 +13,7 @@ None, and the table says "unknown".
   "generic"}, "expected": [{"user_share", "rate", "session_rate", "macs", "session_macs"}]}.
 - "training": {"samples", "copies", "retained", "steps": [{"name", "macs", "bits", "bytes"}], "macs", "macs_by_bits",
   "energy_nj", "inferences" (of the global expert, by the ratio model), "flash_bytes"}; `training_cost.training_cost`.
-- "boards": one for each: {"name", "title", "core", "source", "kind": "calibrated" or "measured", "pj_per_mac",
+- "boards": one for each: {"name", "title", "core", "source", "kind": "calibrated" or "measured", "clock_hz", "pj_per_mac",
   "pj_per_byte", "pj_per_instruction", "global", "local", "gate", "mixture": {"uj", "low_uj", "high_uj",
   "milliseconds"}, "overhead", "training": {"compute_uj", "flash_uj", "uj", "inferences"}, "battery": [{"cell",
   "capacity_mah", "volts", "inferences", "trainings", "per_day": [{"inferences", "share"}], "idle_share"}],
@@ -21,6 +21,7 @@ None, and the table says "unknown".
   "says"}]}.
   "inferences" of a payoff: from which number on the mixture has cost less, 0 if from the first, None if never or
   unknown; "until": up to which, None if for good; "says" is the sentence. Writing flash is in no payoff.
+- "executed_on": the target whose instructions say what a training costs on every board.
 - "board_nj": [least, most] that the boards are known to spend on the global expert, None without a board that is
   calibrated; "board_factor": the same, as times the ratio model's energy for each MAC.
 - "truth": None, or {"target", "expert", "samples", "layers": [{"name", "macs", "bytes", "instructions", "fitted",

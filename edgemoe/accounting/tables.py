@@ -26,7 +26,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     if report.get("training"):
         _training(report["training"], console)
     if report.get("boards"):
-        console.print(_boards(report["boards"]))
+        console.print(_boards(report["boards"], report["executed_on"]))
         console.print(_payoffs(report["boards"]))
         _battery(report["boards"], console)
     if report.get("truth"):
@@ -105,9 +105,9 @@ def _training(training: dict[str, Any], console: Console) -> None:
     )
 
 
-def _boards(boards: list[dict[str, Any]]) -> Table:
+def _boards(boards: list[dict[str, Any]], target: str) -> Table:
     headings = ["board", "core", "global uJ", "least to most", "mixture adds", "ms", "training mJ", "as inferences"]
-    made = _table("On measured boards, one inference and a training", headings, left=2)
+    made = _table(f"On boards, one inference and a training (by instructions of a {target})", headings, left=2)
     for board in boards:
         whole = board["global"]
         reach = "unknown" if whole["low_uj"] is None else f"{whole['low_uj']:,.0f} to {whole['high_uj']:,.0f}"
