@@ -13,8 +13,8 @@ None, and the table says "unknown".
   "generic"}, "expected": [{"user_share", "rate", "session_rate", "macs", "session_macs"}]}.
 - "training": {"samples", "copies", "retained", "steps": [{"name", "macs", "bits", "bytes"}], "macs", "macs_by_bits",
   "energy_nj", "inferences" (of the global expert, by the ratio model), "flash_bytes"}; `training_cost.training_cost`.
-- "boards": one for each: {"name", "title", "core", "source", "kind": "calibrated" or "measured", "clock_hz", "pj_per_mac",
-  "pj_per_byte", "pj_per_instruction", "global", "local", "gate", "mixture": {"uj", "low_uj", "high_uj",
+- "boards": one for each: {"name", "title", "core", "source", "kind": "calibrated" or "measured", "clock_hz",
+  "pj_per_mac", "pj_per_byte", "pj_per_instruction", "global", "local", "gate", "mixture": {"uj", "low_uj", "high_uj",
   "milliseconds"}, "overhead", "training": {"compute_uj", "flash_uj", "uj", "inferences"}, "battery": [{"cell",
   "capacity_mah", "volts", "inferences", "trainings", "per_day": [{"inferences", "share"}], "idle_share"}],
   "payoff": [{"against", "radio", "once_uj", "each_uj", "other_once_uj", "other_each_uj", "inferences", "until",
