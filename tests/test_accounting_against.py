@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_runner import edgemoe
 from onnx_networks import batch_norm_net, mobilenet_like
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
@@ -153,6 +154,16 @@ def test_the_comparison_holds_each_methods_bytes_energies_and_recorded_accuracie
     assert rows["mixture"]["inference_macs"] == whole.macs + sum(part.macs for part in parts)
 
 
+def test_bytes_are_those_that_the_benchmark_measured_on_the_same_expert(ge, profile) -> None:
+    recipes = read_recipes()
+    assert recipes.benchmark["fingerprint"] == ge.fingerprint.hex()
+    rows = against(ge, MixtureOfExperts.load(profile, ge).profile, recipes)["methods"]
+    for row in rows:
+        if not row["method"].startswith("mixture"):  # a profile's length is its user's
+            mean_label = np.prod(ge.metadata["feature_map"]) + 1 if row["method"] == "knn-per" else 0
+            assert abs(row["bytes"] - recipes.accuracies[row["method"]]["bytes"]) <= mean_label
+
+
 def test_an_accuracy_that_was_not_measured_is_unknown_and_another_expert_is_said_so(ge, profile) -> None:
     known = read_recipes()
     few = Recipes({**known.benchmark, "fingerprint": "0" * 64}, {}, known.parameters)
@@ -192,3 +203,23 @@ def test_a_benchmarks_record_that_is_no_json_is_named(tmp_path) -> None:
     (tmp_path / "r.json").write_text("{")
     with pytest.raises(EdgemoeError, match=r"r.json: is not JSON"):
         read_recipes(tmp_path / "r.json")
+
+
+def test_account_takes_accuracies_from_a_record_that_is_given(profile, tmp_path, capsys) -> None:
+    record = json.loads((DOCS / "benchmark.json").read_text())
+    record["methods"]["lora"]["user_accuracy"] = 0.125
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    command = ("account", "--profile", profile, "--json")
+    assert edgemoe(*command, "--benchmark", tmp_path / "results.json") == 0
+    given = {row["method"]: row for row in json.loads(capsys.readouterr().out)["against"]["methods"]}
+    assert edgemoe(*command, "--against") == 0
+    shipped = {row["method"]: row for row in json.loads(capsys.readouterr().out)["against"]["methods"]}
+    assert given["lora"] == shipped["lora"] | {"user_accuracy": 0.125}
+    assert edgemoe(*command) == 0
+    assert "against" not in json.loads(capsys.readouterr().out)
+
+
+def test_account_names_a_record_that_it_cannot_use_before_it_trains(profile, tmp_path, capsys) -> None:
+    (tmp_path / "results.json").write_text("[]")
+    assert edgemoe("account", "--profile", profile, "--benchmark", tmp_path / "results.json") != 0
+    assert "results.json: is no JSON object" in capsys.readouterr().err

@@ -146,6 +146,15 @@ def test_zeros_of_a_palette_are_those_that_its_codes_name() -> None:
     assert first.zero_macs == np.isin(named, np.arange(0, 16, 3)).sum() > 0
 
 
+def test_a_shift_that_does_not_fit_its_codes_is_named_and_not_carried_out() -> None:
+    model = palette_net("other")
+    for tensor in model.graph.initializer:
+        if tensor.name == "four":
+            tensor.CopyFrom(numpy_helper.from_array(np.full((4000, 1, 1), 4, np.uint8), "four"))
+    with pytest.raises(EdgemoeError, match=r"node a.high: is not valid: a shift of the shape \[4000, 1, 1\]"):
+        count(model, check=False)
+
+
 def test_zeros_behind_a_zero_point_that_is_not_0_are_unknown_and_none_before_it() -> None:
     for zero_point, expected in ((0, 5), (7, None)):
         weights = {"w": np.eye(5, dtype=np.int8) - 1, "s": np.float32(0.1), "z": np.int8(zero_point)}

@@ -111,6 +111,8 @@ def unpacked(
     match seen.op:
         case "BitShift":
             left = node.attributes.get("direction") == "LEFT"
+            if np.broadcast_shapes(*(array.shape for array in known)) != shape:
+                raise ValueError(f"a shift of the shape {list(known[1].shape)} does not fit {list(shape)}")
             made = np.left_shift(*known) if left else np.right_shift(*known)
         case "Concat":
             made = np.concatenate(known, axis)  # type: ignore[arg-type]

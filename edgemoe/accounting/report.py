@@ -28,6 +28,8 @@ None, and the table says "unknown".
   "residual", "by_macs"}], "per_mac", "per_byte", "per_layer", "correlation", "correlation_bytes", "worst",
   "worst_by_macs", "global": {"macs", "instructions"}, "overhead": {"macs", "instructions"}, "training": {"macs",
   "instructions"}}; `truth.compare`.
+- "expert": {"name", "fingerprint"}; "unpruned": `unpruned.unpruned_record`. With ``--against``, "against":
+  `against.against`; with ``--html`` also "zoo": `zoo.zoo_record`, and "constants": `citations.cited_constants`.
 """
 
 from dataclasses import asdict

@@ -1,6 +1,7 @@
 """The sections of the page that are tables."""
 
 from html import escape
+from typing import Any
 
 from edgemoe.accounting.against import about
 from edgemoe.accounting.page.html import Page, count, nj, section, share, table, tenth
@@ -41,8 +42,29 @@ def against(page: Page) -> str:
     headings += ["MACs to adapt", "… in inferences’ energy", "energy of an inference"]
     return section(
         "Against other ways to adapt",
+        _told(page.report["against"]["methods"]),
         table(headings, rows),
         note=escape(about(page.report["against"])) + " Ratio model.",
+    )
+
+
+def _told(methods: list[dict[str, Any]]) -> str:
+    """Say in a sentence what the mixture gains and costs, and full fine-tuning beside it."""
+    rows = {row["method"]: row for row in methods}
+    alone, ours, full = rows["global"], rows["mixture-session"], rows["full-finetune"]
+    shares = ("user_accuracy", "generic_accuracy")
+    if any(row[key] is None for row in (alone, ours, full) for key in shares) or not ours["adapt_macs"]:
+        return ""
+
+    def points(row: dict[str, Any], key: str) -> str:
+        return f"{100 * (row[key] - alone[key]):+.1f}".replace("-", "−")
+
+    kept, spent = (full[key] / ours[key] for key in ("bytes", "adapt_macs"))
+    return (
+        f"<p>In sessions, the mixture changes what is read of the user’s characters by {points(ours, shares[0])} "
+        f"points and of everybody’s by {points(ours, shares[1])}. Full fine-tuning changes them by "
+        f"{points(full, shares[0])} and {points(full, shares[1])}, keeps {kept:,.0f} times the bytes, and takes "
+        f"{spent:,.0f} times the arithmetic to adapt.</p>"
     )
 
 
