@@ -8,14 +8,19 @@ from firmware_export.emit_network import emit_network
 from firmware_export.expert import IntegerExpert
 from firmware_export.retention import pack_retention
 
-__all__ = ["SAMPLES_MOST", "SPARE", "emit_model"]
+__all__ = ["SAMPLES_MOST", "emit_model", "room_for_symbols"]
 
-SPARE = 4  # spare symbols that there is room for
+ROWS_AT_ONCE = 4  # of the local expert, that the library computes
 SAMPLES_MOST = 500  # of the user's that are learnt from at once: the arena holds a number for each
 WIDTH = 118  # columns of a line of numbers
 
 
-def emit_model(expert: IntegerExpert, spare: int = SPARE, samples_most: int = SAMPLES_MOST) -> dict[str, str]:
+def room_for_symbols(classes: int, symbols: int = 0) -> int:
+    """Return how many spare symbols there is room for: those of a profile, and at least what fills up the rows."""
+    return max(-classes % ROWS_AT_ONCE, symbols)
+
+
+def emit_model(expert: IntegerExpert, spare: int, samples_most: int = SAMPLES_MOST) -> dict[str, str]:
     """Return edgemoe_model.h, em_model.c and em_network.c by name.
 
     Parameters

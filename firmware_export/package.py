@@ -14,7 +14,7 @@ from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.device.profile import Profile
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import write_atomic
-from firmware_export.emit_model import SPARE, emit_model
+from firmware_export.emit_model import emit_model, room_for_symbols
 from firmware_export.expert import IntegerExpert
 from firmware_export.memory import Memory, library_memory, refuse_over_budget
 from firmware_export.network import read_network
@@ -48,7 +48,7 @@ class Sizes:
     whole: Memory
 
 
-def write_library(folder: Path, expert: IntegerExpert, spare: int = SPARE) -> None:
+def write_library(folder: Path, expert: IntegerExpert, spare: int) -> None:
     """Put headers and C files of the library for an expert into a folder."""
     for name, text in emit_model(expert, spare).items():
         write_atomic(folder / name, text.encode())
@@ -106,7 +106,7 @@ def write_package(
     images: npt.NDArray[np.uint8],
     profile: Profile | None = None,
     retained: int | None = None,
-    spare: int = SPARE,
+    spare: int | None = None,
 ) -> dict[str, Any]:
     """Write the package; a folder that is there stays as it is if anything fails.
 
@@ -122,8 +122,8 @@ def write_package(
         Of a user, that the example loads.
     retained : int, optional
         Samples of the retention set to take along; None takes what `retained_for` says.
-    spare : int
-        Spare symbols that there is room for.
+    spare : int, optional
+        Spare symbols that there is room for; None takes what `emit_model.room_for_symbols` says.
 
     Returns
     -------
@@ -138,8 +138,10 @@ def write_package(
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise EdgemoeError(f"{out}: is there, and is no package of edgemoe's; choose another --out")
-    if profile is not None and len(profile.symbols) > spare:
-        raise EdgemoeError(f"the profile has {len(profile.symbols)} spare symbols, and there is room for {spare}")
+    symbols = 0 if profile is None else len(profile.symbols)
+    spare = room_for_symbols(len(expert.classes), symbols) if spare is None else spare
+    if symbols > spare:
+        raise EdgemoeError(f"the profile has {symbols} spare symbols, and there is room for {spare}")
     integer = IntegerExpert(expert, retained_for(expert, target) if retained is None else retained)
     answers = integer.answers(images, profile)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from edgemoe.device.personalizer import Personalizer
 from edgemoe.device.profile import Profile
 from edgemoe.device.quantized import QuantizedMatrix
 from edgemoe.errors import EdgemoeError
+from firmware_export.emit_model import room_for_symbols
 from firmware_export.emulator import Run, run
 from firmware_export.expert import IntegerExpert
 from firmware_export.package import HARNESS, Sizes, compile_library, retained_for, write_library
@@ -95,7 +96,7 @@ def verify(
     targets = [ge.classes.index(str(label)) for label in ours.support.labels]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_library(folder, expert)
+        write_library(folder, expert, room_for_symbols(len(expert.classes), len(asked.symbols)))
         (folder / "vectors.h").write_text(
             _vectors(vectors.images, ours.support.images, targets, asked.to_bytes(), ours.profile.local.weights.bits)
         )

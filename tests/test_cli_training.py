@@ -233,7 +233,8 @@ def test_an_expert_of_digits_starts_from_that_of_all_classes_and_leaves_letters_
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "digits"
-    options = ("--classes", "digits", "--start", trained / "unpruned.npz", "--test", data / "test.npz")
+    unseen = data / "test.npz"
+    options = ("--classes", "digits", "--start", trained / "unpruned.npz", "--test", unseen, "--validation", unseen)
     assert edgemoe(*call(data, out), *options, "--epochs", 0) == 0
     err = capsys.readouterr().err
     assert "train.npz: 444 samples of other classes are left out" in err

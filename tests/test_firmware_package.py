@@ -206,7 +206,7 @@ def test_what_does_not_fit_the_part_is_refused_with_the_numbers(write: Write, ge
 
 def test_a_profile_that_the_package_cannot_hold_is_refused(write: Write, ann: Profile, tmp_path: Path) -> None:
     with pytest.raises(EdgemoeError, match="the profile has 5 spare symbols, and there is room for 4"):
-        write(tmp_path / "package", "host", profile=replace(ann, symbols="αβγδε"))
+        write(tmp_path / "package", "host", profile=replace(ann, symbols="αβγδε"), spare=4)
     with pytest.raises(EdgemoeError, match="the profile was made for the global expert 00000000"):
         write(tmp_path / "package", "host", profile=replace(ann, fingerprint=bytes(16)))
     assert not list(tmp_path.iterdir())
