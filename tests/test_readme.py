@@ -174,11 +174,10 @@ def test_what_is_said_of_the_promise_holds() -> None:
     rows = [r for r in json.loads((FIGURES / "promise.json").read_text())["rows"] if r["confidence"] == 0.9]
     assert {row["shots"] for row in rows} == {1, 2, 3, 5, 10}
     assert all(row["harmed"] == 0 for row in rows)
-    assert sum(round(row["over_budget"] * row["fits"] * (1 - row["declined"])) for row in rows) == 1
+    assert sum(round(row["over_budget"] * row["fits"] * (1 - row["declined"])) for row in rows) == 4
     assert sum(row["fits"] for row in rows) == 400
-    assert max(row["largest_loss"] for row in rows) == pytest.approx(0.0021, abs=5e-5)
-    assert {(row["shots"], row["declined"]) for row in rows if row["declined"]} == {(2, 1 / 40)}
-    assert all(row["missed"] == 1 for row in rows if row["declined"])
+    assert max(row["largest_loss"] for row in rows) == pytest.approx(0.0024, abs=5e-5)
+    assert not any(row["declined"] for row in rows)
 
 
 def test_what_is_said_of_digits_holds() -> None:
