@@ -87,6 +87,10 @@ def summary(record: Mapping[str, Any], place: str) -> dict[str, Any]:
         accuracies[name] = {key: field(methods[name], key, int | float, where) for key in (*ACCURACIES, "bytes")}
         if not all(0 <= accuracies[name][key] <= 1 for key in ACCURACIES):
             raise EdgemoeError(f"{place}: {where}user_accuracy: accuracies are shares between 0 and 1")
+        for key in ACCURACIES:  # a session reads fewer inputs of others: what it changes of them is what counts
+            alone = methods[name].get(f"{key}_global")
+            if isinstance(alone, int | float) and "global" in accuracies:
+                accuracies[name][key] = round(accuracies["global"][key] + accuracies[name][key] - alone, 5)
     if "knn-per" not in methods:
         raise EdgemoeError(f"{place}: methods.knn-per: is missing, which tells how many samples a user gave")
     labels = [field(methods["knn-per"], key, int | float, "methods.knn-per.") for key in ("bytes", "macs")]
