@@ -29,7 +29,7 @@ size_t probe_arena(void) { return EM_ARENA_TRAIN; }
 
 def write_sources(expert, folder):
     """Write the expert's model, the stub and the probe; return the C files to compile with them."""
-    files = emit_model(expert)
+    files = emit_model(expert, 4)
     for name in ("edgemoe_model.h", "em_model.c"):
         (folder / name).write_text(files[name])
     (folder / "stub.c").write_text(STUB)

@@ -132,13 +132,16 @@ def test_the_global_expert_is_inside_unchanged_and_the_rest_is_standard(moe: Per
     assert properties == {"classes": moe.ge.classes, "fingerprint": moe.ge.fingerprint.hex()}
 
 
-def test_int8_weights_cannot_saturate_where_a_processor_adds_in_16_bits(
-    ge: GlobalExpert, writer: tuple[Images, npt.NDArray[np.str_]]
-) -> None:
-    model = onnx.load_from_string(routed_graph(Personalizer(ge, "compact").fit(*writer)))
-    codes = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}["mixture.codes"]
-    assert codes.dtype == np.int8
-    assert 2 * 255 * int(np.abs(codes.astype(int)).max()) < 2**15
+def test_int8_weights_cannot_saturate_where_a_processor_adds_in_16_bits(ge: GlobalExpert) -> None:
+    found = []
+    for seed in range(8):  # where a bias is no whole number of steps, floats are kept instead
+        moe = Personalizer(ge, "compact").fit(*simulated_samples(seed, per_class=5))
+        weights = onnx.load_from_string(routed_graph(moe)).graph.initializer
+        found += [numpy_helper.to_array(t) for t in weights if t.name == "mixture.codes"]
+    assert found
+    for codes in found:
+        assert codes.dtype == np.int8
+        assert 2 * 255 * int(np.abs(codes.astype(int)).max()) < 2**15
 
 
 def test_the_file_is_what_the_function_returns(moe: Personalizer, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def steps(twin, taps, start=0.5):
     session = Session(twin)
     for i in range(len(taps)):
         one = taps[i : i + 1]
-        gate = session._remember(one)
+        gate = session.weigh(one)
         yield gate[0], twin._mix(one, gate)[0]
 
 
