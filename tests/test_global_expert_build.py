@@ -173,9 +173,7 @@ def test_a_bundle_with_palettes_holds_the_trained_values_in_half_the_bytes(share
     weights = 10 * 100
     assert costs[0]["dense3"].bytes - costs[1]["dense3"].bytes == weights // 2 - 16 + 9 * 10 - 9
     assert costs[0]["dense3"].parameters == costs[1]["dense3"].parameters
-    same = [
-        replace(cost["conv2"], zero_macs=None) for cost in costs
-    ]  # training went on
+    same = [replace(cost["conv2"], zero_macs=None) for cost in costs]  # training went on
     assert same[0] == same[1]
     with torch.inference_mode():
         expected = model(torch.from_numpy(sets[2].images)[:, None] / 255).numpy()
