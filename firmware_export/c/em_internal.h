@@ -105,7 +105,6 @@ float em_log(float x);
 float em_half_to_float(uint16_t half);
 uint16_t em_float_to_half(float value);
 uint32_t em_powers(int32_t *values, size_t count, size_t *shallowest);
-void em_softmax(const float *logits, float *probabilities, size_t count);
 
 /* em_profile.c */
 em_status em_check(const uint8_t *profile, size_t bytes); /* EM_OK where em_load takes it; reads bytes of them */

@@ -133,18 +133,3 @@ uint16_t em_float_to_half(float value) {
     mantissa += (1u << (shift - 1)) - 1 + (mantissa >> shift & 1u); /* up from the half, but from an even number */
     return (uint16_t)(sign | mantissa >> shift);
 }
-
-/* Probabilities in proportion to e**logit. logits, probabilities: count finite numbers, count > 0; may be the same. */
-void em_softmax(const float *logits, float *probabilities, size_t count) {
-    float top = logits[0], sum = 0.0f;
-    size_t i;
-    for (i = 1; i < count; i++) {
-        if (logits[i] > top) top = logits[i];
-    }
-    for (i = 0; i < count; i++) {
-        probabilities[i] = em_exp(logits[i] - top);
-        sum += probabilities[i];
-    }
-    sum = 1.0f / sum;
-    for (i = 0; i < count; i++) probabilities[i] *= sum;
-}
