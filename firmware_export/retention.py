@@ -28,22 +28,20 @@ class PackedRetention:
         Class indices.
     step : int
         The network's steps in one of the features'.
+    training : int
+        How many of them, the first ones, the gate's log-odds are measured against; the others are held out.
     """
 
     features: npt.NDArray[np.uint8]
     logits: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
     step: int
+    training: int
 
     @property
     def count(self) -> int:
         """How many samples there are."""
         return len(self.labels)
-
-    @property
-    def training(self) -> int:
-        """How many of them, the first ones, the gate's log-odds are measured against; the others are held out."""
-        return self.count // 8
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +88,8 @@ def pack_retention(retention: RetentionSet, network: Network) -> PackedRetention
     features = retention.codes["features"]
     pairs = np.pad(features, ((0, 0), (0, features.shape[1] % 2)))
     packed = (pairs[:, 0::2] | pairs[:, 1::2] << 4).astype(np.uint8)
-    return PackedRetention(packed, retention.codes["logits"], retention.labels.astype(np.uint8), round(step))
+    labels = retention.labels.astype(np.uint8)
+    return PackedRetention(packed, retention.codes["logits"], labels, round(step), retention.training.stop)
 
 
 def samples_that_fit(network: Network, flash: int) -> int:

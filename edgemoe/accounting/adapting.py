@@ -17,7 +17,7 @@ from edgemoe.errors import EdgemoeError
 __all__ = ["Weighted", "adapting_macs", "kept_bytes", "weighted_layers"]
 
 TRAINED_BITS = 32  # float32, in which all of them train
-POWER_ROUNDS = 20  # of the power iteration that finds a step's length; `edgemoe.device.descent.largest_eigenvalue`
+POWER_ROUNDS = 20  # of the power iteration that finds a step's length; `edgemoe.device.eigenvalue.largest_eigenvalue`
 
 
 @dataclass(frozen=True)

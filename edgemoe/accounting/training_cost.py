@@ -23,7 +23,7 @@ from edgemoe.device.training import FOLDS
 __all__ = ["PASSES", "Shape", "Step", "as_part", "last_layer_cost", "shape_of", "training_cost", "training_record"]
 
 PASSES = "passes of the global expert"
-_POWER_ROUNDS = 20  # of edgemoe/device/descent.py
+_POWER_ROUNDS = 20  # of edgemoe/device/eigenvalue.py
 _FLASH_UNIT = 32  # a slot of a profile is a multiple of it, with a header of 16 bytes (EM_FLASH_UNIT of edgemoe.h)
 _FLOAT = 4
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from edgemoe.device.descent import largest_eigenvalue
+from edgemoe.device.eigenvalue import largest_eigenvalue
 from edgemoe.device.global_expert import softmax
 from edgemoe.device.quantized import QuantizedMatrix, quantize
 from edgemoe.device.symbols import lift

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define ROUNDS 20 /* of power iteration: edgemoe/device/descent.py */
+#define ROUNDS 20 /* of power iteration: edgemoe/device/eigenvalue.py */
 
 /* Within one unit in the last place; 0 of what is not positive. */
 float em_sqrt(float x) {

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from edgemoe.benchmark.descent import descend
 from edgemoe.benchmark.experiments.copies import copies_of
 from edgemoe.benchmark.experiments.parts import Local, LocalFit
 from edgemoe.benchmark.experiments.priors import MakePrior, plain_lesson
 from edgemoe.benchmark.experiments.samples import Bench, Sample
-from edgemoe.device.descent import descend, largest_eigenvalue
 from edgemoe.device.distort import COPIES
+from edgemoe.device.eigenvalue import largest_eigenvalue
 from edgemoe.device.global_expert import softmax
 from edgemoe.device.local_expert import (
     DECAY,

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from edgemoe.device.descent import descend, largest_eigenvalue
+from edgemoe.benchmark.descent import descend
+from edgemoe.device.eigenvalue import largest_eigenvalue
 from edgemoe.device.gate import sigmoid
 from edgemoe.device.quantized import quantize
 

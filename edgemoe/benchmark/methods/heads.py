@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgemoe.benchmark.descent import descend
 from edgemoe.benchmark.method import Characters
 from edgemoe.benchmark.methods.features import read
 from edgemoe.benchmark.network import float_network, one_thread
-from edgemoe.device.descent import descend, largest_eigenvalue
+from edgemoe.device.eigenvalue import largest_eigenvalue
 from edgemoe.device.gate import sigmoid
 from edgemoe.device.global_expert import GlobalExpert, softmax
 from edgemoe.device.local_expert import with_bias

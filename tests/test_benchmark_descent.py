@@ -1,13 +1,11 @@
-"""The trainer against closed-form minima, and its step size against numpy's eigenvalues."""
+"""Accelerated descent against closed-form minima."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from edgemoe.device.descent import descend, largest_eigenvalue
+from edgemoe.benchmark.descent import descend
 
 
 def quadratic(curvatures, seed=0):
@@ -62,24 +60,3 @@ def test_no_steps_leave_the_start_as_it_was():
     assert descend(lambda p: p, start, 1, 0) is start
     descend(lambda p: p, start, 1, 5)
     assert start.tolist() == [[1, 2], [3, 4]]
-
-
-@settings(max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 20), st.floats(0.1, 10))
-def test_the_eigenvalue_estimate_lies_just_above_the_true_one(seed, rows, columns, mean):
-    rng = np.random.default_rng(seed)
-    matrix = (rng.standard_normal((rows, columns)) + rng.standard_normal(columns) * mean).astype(np.float32)
-    weights = rng.uniform(0.1, 2, rows).astype(np.float32)
-    wide = matrix.astype(np.float64)
-    true = np.linalg.eigvalsh(wide.T @ (weights[:, None] * wide))[-1]
-    assert 0.95 * true <= largest_eigenvalue(matrix, weights) <= 1.0501 * true
-
-
-def test_the_estimate_does_not_depend_on_the_mean_being_informative():
-    # Two images and their mirror images about the mean: the mean direction is the bias's alone.
-    matrix = np.array([[8, 0, 1], [-8, 0, 1], [4, 0, 1], [-4, 0, 1]], np.float32)
-    assert largest_eigenvalue(matrix, np.ones(4, np.float32)) >= 160
-
-
-def test_the_estimate_of_nothing_is_zero():
-    assert largest_eigenvalue(np.zeros((3, 2), np.float32), np.ones(3, np.float32)) == 0
