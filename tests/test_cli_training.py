@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from cli_runner import edgemoe
 
-pytest.importorskip("torch", reason="training needs torch: pip install 'edgemoe[train]'")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgemoe[train]'")
 
-from edgemoe import load_global_expert
-from edgemoe.accounting.graph import count_graph
-from edgemoe.accounting.onnx_reader import parse_onnx
-from edgemoe.cli import train_global
-from edgemoe.global_expert import build
-from edgemoe.global_expert.checkpoint import load_checkpoint
-from edgemoe.global_expert.layers import parameter_count
-from edgemoe.global_expert.lenet5 import lenet5
-from edgemoe.simulator import generic_samples
+from edgemoe import load_global_expert  # noqa: E402
+from edgemoe.accounting.graph import count_graph  # noqa: E402
+from edgemoe.accounting.onnx_reader import parse_onnx  # noqa: E402
+from edgemoe.cli import train_global  # noqa: E402
+from edgemoe.global_expert import build, vgg  # noqa: E402
+from edgemoe.global_expert.architectures import build_network  # noqa: E402
+from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from edgemoe.global_expert.layers import parameter_count  # noqa: E402
+from edgemoe.global_expert.lenet5 import lenet5  # noqa: E402
+from edgemoe.simulator import generic_samples  # noqa: E402
 
 SHAPE = ("--shape", "4-6-16", "--pruned", "3-4-12")
 EPOCHS = ("--epochs", 2, "--plain", 1, "--palette-epochs", 1)
@@ -45,7 +46,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def call(data: Path, out: Path) -> list[object]:
     epochs = ("--epochs", 2, "--plain", 0, "--prune-epochs", 2, "--prune-plain", 1, "--palette-epochs", 1)
-    return ["train-global", "--data", data / "train.npz", *SHAPE, *epochs, "--out", out]
+    return ["train-global", "--data", data / "train.npz", *SHAPE, *epochs, "--teachers", 0, "--out", out]
 
 
 def test_a_run_leaves_a_bundle_that_personalizes_and_a_log_of_what_made_it(
@@ -179,6 +180,60 @@ def test_prune_to_a_shape_equals_the_second_half_of_train_global(
     arguments = ("--expert", trained / "unpruned.npz", "--shape", "3-4-12", *options, "--out", tmp_path / "run")
     assert edgemoe("prune", *arguments) == 0
     assert (tmp_path / "run" / "lenet5-balanced.bundle").read_bytes() == whole.read_bytes()
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vgg, "VGG_SHAPE", (2, 3, 3, 4, 4, 8))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_larger_networks_are_trained_first_and_a_pruned_one_learns_from_their_mean(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, name = tmp_path / "run", "lenet5-balanced.bundle"
+    options = ("--teachers", 2, "--teacher-epochs", 2, "--test", data / "test.npz")
+    assert edgemoe(*call(data, out), *options) == 0
+    files = [out / "teacher-1.npz", out / "teacher-2.npz"]
+    one, other = (build_network(load_checkpoint(file)) for file in files)
+    assert not torch.equal(one.conv1.weight, other.conv1.weight)
+    bundle = load_global_expert(out / name).bundle
+    taught = bundle.metadata["pruning"]["teachers"]
+    assert list(taught) == ["unpruned", "teacher-1", "teacher-2", "together"]
+    assert taught["teacher-2"]["shape"] == [2, 3, 3, 4, 4, 8]
+    alone = load_global_expert(trained / name).bundle
+    assert bundle.metadata["training"] == alone.metadata["training"]
+    assert bundle.float32 != alone.float32
+
+    # Called again with its networks trained it only asks them, and `prune` with their files comes to the same.
+    (out / "pruned.npz").unlink()
+    (out / "palettes.npz").unlink()
+    capsys.readouterr()
+    assert edgemoe(*call(data, out), *options) == 0
+    assert "training teacher" not in capsys.readouterr().err
+    assert load_global_expert(out / name).bundle.float32 == bundle.float32
+    options = ("--data", data / "train.npz", "--test", data / "test.npz", *EPOCHS, "--name", "lenet5-balanced")
+    options += ("--teacher", files[0], "--teacher", files[1], "--shape", "3-4-12", "--out", tmp_path / "prune")
+    assert edgemoe("prune", "--expert", out / "unpruned.npz", *options) == 0
+    again = load_global_expert(tmp_path / "prune" / name).bundle
+    assert again.float32 == bundle.float32
+    assert again.metadata["pruning"] == bundle.metadata["pruning"]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_teachers_of_other_classes_are_refused_before_any_training(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = load_checkpoint(trained / "unpruned.npz")
+    network = vgg.vgg((2, 3, 3, 4, 4, 8), 10)
+    tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
+    digits = Checkpoint([2, 3, 3, 4, 4, 8], "0123456789", 1, tensors, {}, "vgg")
+    save_checkpoint(tmp_path / "digits.npz", digits)
+    options = ("--data", data / "train.npz", "--shape", "3-4-12", "--out", tmp_path / "run")
+    given = ("--expert", trained / "unpruned.npz", "--teacher", tmp_path / "digits.npz")
+    assert edgemoe("prune", *given, *options) == 1
+    assert f"tells the classes '0123456789' apart, and not '{kept.classes}'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

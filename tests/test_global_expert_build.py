@@ -13,6 +13,7 @@ from edgemoe.accounting.graph import count_graph  # noqa: E402
 from edgemoe.accounting.onnx_reader import parse_onnx  # noqa: E402
 from edgemoe.classes import CLASS_SETS  # noqa: E402
 from edgemoe.device.global_expert import GlobalExpert  # noqa: E402
+from edgemoe.global_expert.architectures import build_network  # noqa: E402
 from edgemoe.global_expert.build import (  # noqa: E402
     Samples,
     bundle_expert,
@@ -26,12 +27,7 @@ from edgemoe.global_expert.checkpoint import load_checkpoint  # noqa: E402
 from edgemoe.global_expert.layers import parameter_count, weighted_layers  # noqa: E402
 from edgemoe.global_expert.lenet5 import widths  # noqa: E402
 from edgemoe.global_expert.lessons import prepare_lessons  # noqa: E402
-from edgemoe.global_expert.train import (  # noqa: E402
-    Recipe,
-    accuracy,
-    build_network,
-    settle_normalization,
-)
+from edgemoe.global_expert.train import Recipe, accuracy, settle_normalization  # noqa: E402
 from edgemoe.pruning.criteria import find_criterion  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
 

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 
 from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert import checkpoint as module  # noqa: E402
+from edgemoe.global_expert.architectures import build_network  # noqa: E402
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from edgemoe.global_expert.lenet5 import fold_normalization, lenet5  # noqa: E402
-from edgemoe.global_expert.train import build_network  # noqa: E402
 
 
 @pytest.fixture
@@ -65,6 +65,22 @@ def test_tensors_that_do_not_fit_the_shape_are_refused(made):
     ):
         with pytest.raises(EdgemoeError, match="do not fit its shape"):
             build_network(broken)
+
+
+def test_an_architecture_that_is_not_known_is_refused_with_those_that_are(made):
+    made.architecture = "transformer"
+    with pytest.raises(EdgemoeError, match="'transformer', which is none of lenet5, vgg"):
+        build_network(made)
+
+
+def test_a_checkpoint_from_before_architectures_had_names_holds_a_lenet5(made, tmp_path):
+    save_checkpoint(tmp_path / "new.npz", made)
+    with np.load(tmp_path / "new.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays["header"].tobytes())
+    assert header.pop("architecture") == "lenet5"
+    np.savez(tmp_path / "old.npz", **{**arrays, "header": np.frombuffer(json.dumps(header).encode(), np.uint8)})
+    assert load_checkpoint(tmp_path / "old.npz").architecture == "lenet5"
 
 
 def test_there_is_no_pickle_inside(path):

@@ -10,7 +10,7 @@ from networks import settled  # noqa: E402
 
 from edgemoe.global_expert.augment import augment  # noqa: E402
 from edgemoe.global_expert.layers import to_input  # noqa: E402
-from edgemoe.global_expert.lessons import prepare_lessons  # noqa: E402
+from edgemoe.global_expert.lessons import Ensemble, prepare_lessons  # noqa: E402
 from edgemoe.global_expert.train import Recipe, train  # noqa: E402
 
 CLASSES = "01234"
@@ -36,6 +36,25 @@ def test_each_variant_has_the_teachers_logits(teacher, samples):
         with torch.inference_mode():
             exact = teacher.eval()(to_input(torch.from_numpy(images))).numpy()
         np.testing.assert_allclose(logits, exact, atol=0.05 * np.abs(exact).max())  # bfloat16 keeps 8 bits
+
+
+def test_an_ensemble_answers_with_its_members_mean_and_is_a_teacher_as_any(teacher, samples):
+    members = [teacher, settled((4, 3, 7), 5, seed=3), settled((2, 2, 5), 5, seed=4)]
+    ensemble = Ensemble(members).eval()
+    inputs = to_input(torch.from_numpy(samples[0][:50]))
+    with torch.inference_mode():
+        logits = ensemble(inputs).numpy()
+        apart = [member.eval()(inputs).numpy() for member in members]
+    np.testing.assert_allclose(logits, sum(apart) / 3, rtol=1e-5, atol=1e-6)
+    # Its distribution is the geometric mean of theirs.
+    shares = [np.exp(a - a.max(1, keepdims=True)) for a in apart]
+    shares = [share / share.sum(1, keepdims=True) for share in shares]
+    geometric = np.prod(shares, axis=0) ** (1 / 3)
+    np.testing.assert_allclose(
+        torch.from_numpy(logits).softmax(1).numpy(), geometric / geometric.sum(1, keepdims=True), rtol=1e-4
+    )
+    lessons = prepare_lessons(ensemble, *samples, variants=1)
+    np.testing.assert_allclose(lessons.logits[0, :50], logits, atol=0.05 * np.abs(logits).max())
 
 
 def test_the_distortions_are_those_of_training_at_the_strength_asked(teacher, samples):

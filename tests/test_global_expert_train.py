@@ -9,9 +9,10 @@ torch = pytest.importorskip("torch")
 
 from edgemoe.errors import EdgemoeError  # noqa: E402
 from edgemoe.global_expert import train as module  # noqa: E402
+from edgemoe.global_expert.architectures import build_network  # noqa: E402
 from edgemoe.global_expert.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from edgemoe.global_expert.lenet5 import lenet5  # noqa: E402
-from edgemoe.global_expert.train import Recipe, accuracy, build_network, settle_normalization, train  # noqa: E402
+from edgemoe.global_expert.train import Recipe, accuracy, settle_normalization, train  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
 
 CLASSES = "0123"

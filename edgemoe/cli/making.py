@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from edgemoe.cli.output import facts
+from edgemoe.cli.teachers import Taught
 from edgemoe.cli.trained import Trained
-from edgemoe.cli.training import STRENGTH, Sets, epochs_bar
+from edgemoe.cli.training import Sets, epochs_bar
 from edgemoe.files import write_atomic
 
 if TYPE_CHECKING:
-    from edgemoe.global_expert.lessons import Lessons
     from edgemoe.global_expert.train import Recipe
 
 __all__ = ["Plan", "make_expert", "show_expert"]
@@ -51,7 +51,7 @@ def make_expert(
     shape: tuple[int, ...],
     plan: Plan,
     sets: Sets,
-    lessons: "Lessons",
+    taught: Taught,
     name: str,
     out: Path,
     settings: dict[str, Any],
@@ -68,7 +68,7 @@ def make_expert(
     from edgemoe.pruning.schedules import find_schedule
     from edgemoe.pruning.unification import even_dense_layers
 
-    network, samples = trained.network, sets.train
+    network, samples, lessons = trained.network, sets.train, taught.lessons
     log: list[dict[str, Any]] = []
     palette_log: list[dict[str, Any]] = []
     if plan.schedule == "one-shot":
@@ -80,8 +80,7 @@ def make_expert(
     else:
         model = find_schedule(plan.schedule)(network, shape, find_criterion(plan.criterion), lessons, plan.recipe)
     pruning: dict[str, Any] = {
-        "criterion": plan.criterion, "schedule": plan.schedule, "recipe": vars(plan.recipe),
-        "variants": len(lessons.images) - 1, "strength": STRENGTH,
+        "criterion": plan.criterion, "schedule": plan.schedule, "recipe": vars(plan.recipe), **taught.record,
     }  # fmt: skip
     if plan.palette_epochs:
         last = replace(plan.recipe, epochs=0, plain=plan.palette_epochs, rate=PALETTE_RATE, fall="cosine")

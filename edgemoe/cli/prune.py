@@ -14,6 +14,7 @@ from rich.table import Table
 from edgemoe.cli.making import Plan, make_expert, show_expert
 from edgemoe.cli.options import Json
 from edgemoe.cli.output import emit, table
+from edgemoe.cli.teachers import TeacherFiles, ask_teachers, read_teachers
 from edgemoe.cli.trained import Trained, load_trained
 from edgemoe.cli.training import (
     RATE,
@@ -27,7 +28,6 @@ from edgemoe.cli.training import (
     Sets,
     TestPaths,
     ValidationPath,
-    ask_teacher,
     count_bar,
     digest,
     import_build,
@@ -62,6 +62,7 @@ def prune(
     epochs: Annotated[int, typer.Option(min=1, help="Of the retraining.")] = 32,
     plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 8,
     palette_epochs: PaletteEpochs = 8,
+    teacher: TeacherFiles = None,
     rate: Rate = RATE,
     fall: Fall = "cosine",
     retained: Retained = 3500,
@@ -91,6 +92,7 @@ def prune(
     find_schedule(schedule)
     plan = Plan(criterion, schedule, retraining(epochs, plain, rate, fall, seed), palette_epochs, retained)
     trained = load_trained(expert)
+    teachers = read_teachers(teacher or [], trained.classes)
     layout = layout_of(trained.network, palette_epochs > 0)
     fixed = None if shape is None else _parse_shape(shape, layout.widths)
     for limit in budgets.values():
@@ -99,7 +101,7 @@ def prune(
     shared = {
         "expert": digest(expert), "data": data, "validation": validation, "criterion": criterion,
         "schedule": schedule, "epochs": epochs, "plain": plain, "palette_epochs": palette_epochs, "rate": rate,
-        "fall": fall, "retained": retained, "seed": seed,
+        "fall": fall, "retained": retained, "seed": seed, "teachers": [digest(file) for file in teacher or []],
     }  # fmt: skip
     aims: list[dict[str, Any]] = (
         [{"shape": list(fixed)}] if fixed else [{"budget": limit.text} for limit in budgets.values()]
@@ -109,12 +111,12 @@ def prune(
         open_run(folder, {**shared, **aim})
 
     found = _search(trained, plan, sets, dict(zip(folders, budgets.values(), strict=False)), seed)
-    lessons = ask_teacher(trained, sets, seed)
+    taught = ask_teachers(trained, teachers, sets, seed)
     results = []
     for folder, aim in zip(folders, aims, strict=True):
         chosen = fixed or tuple(found[folder]["shape"])
         member = name if folder == out else f"{name}-{folder.name}"
-        made = make_expert(trained, chosen, plan, sets, lessons, member, folder, {**shared, **aim})
+        made = make_expert(trained, chosen, plan, sets, taught, member, folder, {**shared, **aim})
         results.append({**made, **({"search": found[folder]} if folder in found else {})})
 
     def show(console: Console) -> None:

@@ -9,6 +9,7 @@ from edgemoe.classes import class_set
 from edgemoe.cli.making import Plan, make_expert, show_expert
 from edgemoe.cli.options import Json
 from edgemoe.cli.output import emit
+from edgemoe.cli.teachers import TeacherEpochs, Teachers, ask_teachers, train_teachers
 from edgemoe.cli.trained import load_trained
 from edgemoe.cli.training import (
     RATE,
@@ -21,7 +22,6 @@ from edgemoe.cli.training import (
     Retained,
     TestPaths,
     ValidationPath,
-    ask_teacher,
     digest,
     epochs_bar,
     import_build,
@@ -50,6 +50,8 @@ def train_global(
     ] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Of the training.")] = 30,
     plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
+    teachers: Teachers = 2,
+    teacher_epochs: TeacherEpochs = 14,
     prune_epochs: Annotated[int, typer.Option(min=0, help="Of the retraining after pruning.")] = 32,
     prune_plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 8,
     palette_epochs: PaletteEpochs = 8,
@@ -84,7 +86,7 @@ def train_global(
         "data": data, "validation": validation, "classes": classes, "shape": shape, "pruned": pruned,
         "start": None if start is None else digest(start), "criterion": criterion, "epochs": epochs, "plain": plain,
         "prune_epochs": prune_epochs, "prune_plain": prune_plain, "palette_epochs": palette_epochs, "rate": rate,
-        "fall": fall, "retained": retained, "seed": seed,
+        "fall": fall, "retained": retained, "seed": seed, "teachers": teachers, "teacher_epochs": teacher_epochs,
     }  # fmt: skip
     sets = read_sets(build, data, validation, test, labels, seed)
     open_run(out, settings)
@@ -92,8 +94,8 @@ def train_global(
     with epochs_bar("training", training.total) as progress:
         build.train_expert(full, labels, sets.train, sets.validation, training, state, progress, start=start)
     trained = load_trained(state)
-    lessons = ask_teacher(trained, sets, seed)
+    taught = ask_teachers(trained, train_teachers(teachers, teacher_epochs, labels, sets, out, seed), sets, seed)
     called = name or f"lenet5-{classes}"
     plan = Plan(criterion, "one-shot", recipe, palette_epochs, retained)
-    result = make_expert(trained, small, plan, sets, lessons, called, out, settings)
+    result = make_expert(trained, small, plan, sets, taught, called, out, settings)
     emit(result, as_json, lambda console: show_expert(result, console))

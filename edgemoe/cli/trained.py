@@ -45,8 +45,8 @@ def load_trained(path: Path) -> Trained:
         If the file is neither.
     """
     from edgemoe.benchmark.network import network_of
+    from edgemoe.global_expert.architectures import build_network
     from edgemoe.global_expert.checkpoint import load_checkpoint
-    from edgemoe.global_expert.train import build_network
     from edgemoe.pruning.cost import layout_of
 
     if path.suffix != ".onnx":

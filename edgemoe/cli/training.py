@@ -13,18 +13,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edgemoe.cli.trained import Trained
 from edgemoe.errors import EdgemoeError
 from edgemoe.files import read_bounded, write_atomic
 
 if TYPE_CHECKING:
     from edgemoe.global_expert.build import Samples
-    from edgemoe.global_expert.lessons import Lessons
     from edgemoe.global_expert.train import Recipe
 
 __all__ = [
     "RATE",
-    "STRENGTH",
     "Criterion",
     "DataPaths",
     "Fall",
@@ -35,7 +32,6 @@ __all__ = [
     "Sets",
     "TestPaths",
     "ValidationPath",
-    "ask_teacher",
     "count_bar",
     "digest",
     "epochs_bar",
@@ -84,10 +80,7 @@ OutFolder = Annotated[
 ]
 
 RATE = 1e-2  # peak learning rate of a retraining: three times what trains from scratch (docs/studies.md)
-DISTILL = 0.95  # weight of the unpruned expert's answers in it; the labels, some of them wrong, have the rest
-VARIANTS = 6  # distorted ones of each training image, where there is room
-ROOM = 4 << 30  # bytes that all of them may take
-STRENGTH = 0.5  # of their distortions: a small network learns more from half of what suits the unpruned one
+DISTILL = 0.95  # weight of the teachers' answers in it; the labels, some of them wrong, have the rest
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -196,18 +189,6 @@ def retraining(epochs: int, plain: int, rate: float, fall: str, seed: int) -> "R
     from edgemoe.global_expert.train import Recipe
 
     return Recipe(epochs, plain, rate=rate, fall=fall, distill=DISTILL, seed=seed)
-
-
-def ask_teacher(trained: Trained, sets: Sets, seed: int) -> "Lessons":
-    """Let the unpruned expert, its normalization settled, answer for all its pruned ones."""
-    from edgemoe.global_expert.lessons import prepare_lessons
-    from edgemoe.global_expert.train import settle_normalization
-
-    images, labels = sets.train.images, sets.train.labels
-    variants = max(1, min(VARIANTS, ROOM // images.nbytes - 1))
-    with count_bar("asking the unpruned expert") as count:
-        teacher = settle_normalization(trained.network, images)
-        return prepare_lessons(teacher, images, labels, variants, seed, count, STRENGTH)
 
 
 def digest(path: Path) -> str:

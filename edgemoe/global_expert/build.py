@@ -16,15 +16,16 @@ from edgemoe.data import load_samples
 from edgemoe.device.bundle import write_bundle
 from edgemoe.device.global_expert import GlobalExpert
 from edgemoe.errors import EdgemoeError
+from edgemoe.global_expert.architectures import ARCHITECTURES, build_network
 from edgemoe.global_expert.card import measure_corruptions, worst_classes
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.export import feature_map, to_onnx
 from edgemoe.global_expert.layers import parameter_count
-from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, widths
+from edgemoe.global_expert.lenet5 import fold_normalization, widths
 from edgemoe.global_expert.lessons import Lessons
 from edgemoe.global_expert.reclass import reclass
 from edgemoe.global_expert.record import CALIBRATION, RETAINED, record_bundle
-from edgemoe.global_expert.train import Recipe, build_network, settle_normalization, train
+from edgemoe.global_expert.train import Recipe, settle_normalization, train
 from edgemoe.pruning.criteria import find_criterion
 from edgemoe.pruning.surgery import prune
 from edgemoe.pruning.unification import even_dense_layers, unify_while_training
@@ -98,8 +99,9 @@ def train_expert(
     progress: Progress,
     dropout: float = 0.4,
     start: str | os.PathLike[str] | None = None,
+    architecture: str = "lenet5",
 ) -> nn.Sequential:
-    """Train a LeNet-5 from scratch, or from a trained one of other classes.
+    """Train a network of a known architecture from scratch, or from a trained one of other classes.
 
     `state` is its checkpoint, from which a killed run goes on; `start` the other's, of the same shape.
 
@@ -109,7 +111,7 @@ def train_expert(
         If the network to start from has another shape or lacks a class.
     """
     torch.manual_seed(recipe.seed)
-    model = lenet5(shape, len(classes), dropout)
+    model = ARCHITECTURES[architecture](shape, len(classes), dropout)
     if start is not None:
         other = load_checkpoint(start)
         if other.shape != list(shape):

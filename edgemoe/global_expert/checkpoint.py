@@ -25,7 +25,7 @@ class Checkpoint:
     Attributes
     ----------
     shape : list of int
-        Widths, as in `lenet5`.
+        Widths, as in `lenet5` or `vgg`.
     classes : str
         One character a class, in the order of the logits.
     epoch : int
@@ -34,6 +34,8 @@ class Checkpoint:
         The network's state under ``model.``, the optimizer's under ``optimizer.``.
     record : dict
         What made it, as JSON: seeds, data, figures.
+    architecture : str
+        A name in `edgemoe.global_expert.architectures`.
     """
 
     shape: list[int]
@@ -41,6 +43,7 @@ class Checkpoint:
     epoch: int = 0
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    architecture: str = "lenet5"
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:

@@ -1,6 +1,6 @@
 """What a pruned network learns from: images, plain and distorted, and the teacher's answers, computed once for all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,31 @@ from torch import nn
 from edgemoe.global_expert.augment import augment
 from edgemoe.global_expert.layers import to_input
 
-__all__ = ["Lessons", "prepare_lessons"]
+__all__ = ["Ensemble", "Lessons", "prepare_lessons"]
 
 BATCH = 256
+
+
+class Ensemble(nn.Module):
+    """Several networks that answer as one: the mean of their logits.
+
+    That is the geometric mean of their distributions, one of the two that Hinton, Vinyals, Dean, "Distilling the
+    knowledge in a neural network", arXiv 1503.02531, section 2, take from an ensemble. The members err in different
+    places, so the mean errs less than each, and a small network learns from it what none of them knew alone.
+
+    Parameters
+    ----------
+    members : sequence of Module
+        Networks of the same classes, one or more.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits ``(n, C)`` of images ``(n, 1, 28, 28)`` in [0, 1]."""
+        return torch.stack([member(inputs) for member in self.members]).mean(0)
 
 
 @dataclass(frozen=True)

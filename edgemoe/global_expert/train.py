@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgemoe.errors import EdgemoeError
+from edgemoe.global_expert.architectures import architecture_of, build_network
 from edgemoe.global_expert.augment import augment
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.layers import to_input
-from edgemoe.global_expert.lenet5 import fold_normalization, lenet5, widths
+from edgemoe.global_expert.lenet5 import widths
 from edgemoe.global_expert.lessons import Lessons
 
-__all__ = ["FALLS", "Recipe", "accuracy", "build_network", "settle_normalization", "train"]
+__all__ = ["FALLS", "Recipe", "accuracy", "settle_normalization", "train"]
 
 SETTLED = 20_000  # images on which normalization is measured at the end
 
@@ -94,19 +95,6 @@ def accuracy(model: nn.Module, images: Images, labels: Labels) -> float:
             logits = model(to_input(torch.from_numpy(images[start : start + 1000])))
             right += int((logits.argmax(1).numpy() == labels[start : start + 1000]).sum())
     return right / len(images)
-
-
-def build_network(checkpoint: Checkpoint, dropout: float = 0.0) -> nn.Sequential:
-    """Rebuild the network that a checkpoint holds, with normalization or with it folded in."""
-    model = lenet5(checkpoint.shape, len(checkpoint.classes), dropout)
-    state = {k.removeprefix("model."): v for k, v in checkpoint.tensors.items() if k.startswith("model.")}
-    if not any(name.startswith("norm") for name in state):
-        model = fold_normalization(model)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise EdgemoeError(f"the checkpoint's tensors do not fit its shape {checkpoint.shape}: {error}") from error
-    return model
 
 
 def train(
@@ -276,7 +264,8 @@ def _keep(
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
     tensors = {name: value.contiguous() for name, value in tensors.items()}
-    save_checkpoint(path, Checkpoint(list(widths(model)), classes, epoch, tensors, record))
+    kept = Checkpoint(list(widths(model)), classes, epoch, tensors, record, architecture_of(model))
+    save_checkpoint(path, kept)
 
 
 def _resume(

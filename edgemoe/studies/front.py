@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from edgemoe.device.global_expert import load_global_expert, shipped_experts
+from edgemoe.global_expert.architectures import build_network
 from edgemoe.global_expert.build import SCORED
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.export import quantize, to_onnx
 from edgemoe.global_expert.lenet5 import fold_normalization, widths
 from edgemoe.global_expert.lessons import Lessons
 from edgemoe.global_expert.record import CALIBRATION
-from edgemoe.global_expert.train import Recipe, build_network, train
+from edgemoe.global_expert.train import Recipe, train
 from edgemoe.pruning.budget import parse_budget
 from edgemoe.pruning.cost import layout_of
 from edgemoe.pruning.criteria import find_criterion

@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgemoe.classes import class_set
+from edgemoe.global_expert.architectures import build_network
 from edgemoe.global_expert.build import Samples
 from edgemoe.global_expert.layers import prunable_layers, to_input
 from edgemoe.global_expert.lenet5 import lenet5, widths
 from edgemoe.global_expert.lessons import Lessons, prepare_lessons
-from edgemoe.global_expert.train import Recipe, accuracy, build_network, settle_normalization, train
+from edgemoe.global_expert.train import Recipe, accuracy, settle_normalization, train
 from edgemoe.pruning.criteria import find_criterion
 from edgemoe.pruning.surgery import prune
 from edgemoe.studies.inputs import Inputs

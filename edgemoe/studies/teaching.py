@@ -3,8 +3,9 @@
 import numpy as np
 from torch import nn
 
+from edgemoe.global_expert.architectures import build_network
 from edgemoe.global_expert.lessons import Lessons, prepare_lessons
-from edgemoe.global_expert.train import build_network, settle_normalization
+from edgemoe.global_expert.train import settle_normalization
 from edgemoe.studies.inputs import Inputs
 
 __all__ = ["settled", "teach"]
