@@ -43,7 +43,7 @@ def train_global(
     shape: Annotated[
         str, typer.Option(help="Widths of the LeNet-5: two convolutions, then dense layers.")
     ] = "20-50-500-128",
-    pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "20-20-80-100",
+    pruned: Annotated[str, typer.Option(help="Widths that are left after pruning.")] = "20-20-88-108",
     start: Annotated[
         Path | None,
         typer.Option(help="An unpruned.npz of other classes to start from, such as that of balanced for digits."),
@@ -52,8 +52,8 @@ def train_global(
     plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
     teachers: Teachers = 2,
     teacher_epochs: TeacherEpochs = 14,
-    prune_epochs: Annotated[int, typer.Option(min=0, help="Of the retraining after pruning.")] = 32,
-    prune_plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 8,
+    prune_epochs: Annotated[int, typer.Option(min=0, help="Of the retraining after pruning.")] = 28,
+    prune_plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
     palette_epochs: PaletteEpochs = 8,
     rate: Rate = RATE,
     fall: Fall = "cosine",

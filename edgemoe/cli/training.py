@@ -63,7 +63,9 @@ Rate = Annotated[float, typer.Option(min=0, help="Peak learning rate of the retr
 Retained = Annotated[
     int,
     typer.Option(
-        min=8, help="Generic samples in the retention set: fewer make a smaller bundle, and a weaker acceptance test."
+        min=8,
+        help="Generic samples in the retention set: fewer make a smaller bundle and a weaker acceptance test, "
+        "which with under 1,000 can accept nobody.",
     ),
 ]
 Fall = Annotated[str, typer.Option(help="How the rate falls from its peak: cosine, linear, steps or constant.")]
