@@ -1,12 +1,14 @@
 """A small world for the tests of the studies: a network, and random images of every class."""
 
 import numpy as np
+import torch
 from networks import settled
 
 from edgemoe.classes import class_set
 from edgemoe.global_expert.build import Samples
 from edgemoe.global_expert.checkpoint import Checkpoint
 from edgemoe.global_expert.lenet5 import widths
+from edgemoe.global_expert.vgg import vgg
 
 
 class SmallInputs:
@@ -23,6 +25,14 @@ class SmallInputs:
     def trained(self) -> Checkpoint:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         return Checkpoint(list(widths(self.model)), class_set("balanced"), tensors=tensors)
+
+    def teachers(self) -> list[Checkpoint]:
+        networks = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            tensors = {f"model.{name}": value for name, value in vgg((2, 3, 3, 8), 47).state_dict().items()}
+            networks.append(Checkpoint([2, 3, 3, 8], class_set("balanced"), 1, tensors, {}, "vgg"))
+        return networks
 
     def training(self) -> Samples:
         return Samples(self.images[:400], self.labels[:400], "made up to train")

@@ -2,6 +2,8 @@
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import nn  # noqa: E402
 from edgemoe import load_global_expert  # noqa: E402
 from edgemoe.accounting.graph import count_graph  # noqa: E402
 from edgemoe.accounting.onnx_reader import parse_onnx  # noqa: E402
+from edgemoe.cli import making  # noqa: E402
 from edgemoe.global_expert import train as train_module  # noqa: E402
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from edgemoe.global_expert.export import to_onnx  # noqa: E402
@@ -154,6 +157,37 @@ def test_a_killed_retraining_goes_on_after_the_search(
     monkeypatch.setattr(search_module, "search", None)  # it is not called again
     assert call(folder, run, "--budget", "flash=2.5KB") == 0
     assert (run / "lenet5.bundle").read_bytes() == (whole / "lenet5.bundle").read_bytes()
+
+
+def test_another_schedule_interrupted_after_its_first_epoch_ends_with_the_same_bundle_and_its_log(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    options = ("--shape", "2-3-7", "--schedule", "dpf", "--criterion", "magnitude", "--epochs", 3)
+    assert call(folder, whole, *options) == 0
+
+    @contextmanager
+    def interrupted(title: str, epochs: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+        def report(event: dict[str, Any]) -> None:
+            if event.get("epoch") == 1:
+                raise KeyboardInterrupt
+
+        yield report
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "epochs_bar", interrupted)
+        assert call(folder, run, *options) == 130
+    assert load_checkpoint(run / "pruned.npz").epoch == 1
+    assert sorted(path.name for path in run.iterdir()) == ["log.json", "pruned.npz"]
+    capsys.readouterr()
+    assert call(folder, run, *options) == 0
+    err = capsys.readouterr().err
+    assert [f"retraining: epoch {n} of 4" in err for n in (1, 2, 3, 4)] == [False, True, True, True]
+    assert (run / "lenet5.bundle").read_bytes() == (whole / "lenet5.bundle").read_bytes()
+    logs = [json.loads((out / "log.json").read_text())["pruning"]["log"] for out in (whole, run)]
+    assert logs[0] == logs[1]
+    assert [sorted(entry) for entry in logs[0]] == [["epoch", "loss", "validation"]] * 4
+    assert [entry["epoch"] for entry in logs[0]] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

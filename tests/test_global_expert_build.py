@@ -18,7 +18,6 @@ from edgemoe.global_expert.build import (  # noqa: E402
     Samples,
     bundle_expert,
     hold_out,
-    prune_expert,
     read_samples,
     share_weights,
     train_expert,
@@ -29,6 +28,7 @@ from edgemoe.global_expert.lenet5 import widths  # noqa: E402
 from edgemoe.global_expert.lessons import prepare_lessons  # noqa: E402
 from edgemoe.global_expert.train import Recipe, accuracy, settle_normalization  # noqa: E402
 from edgemoe.pruning.criteria import find_criterion  # noqa: E402
+from edgemoe.pruning.schedules import Run, find_schedule  # noqa: E402
 from edgemoe.simulator import generic_samples  # noqa: E402
 
 CLASSES = CLASS_SETS["digits"]
@@ -58,9 +58,9 @@ def built(sets, tmp_path_factory):
     kept = (folder / "unpruned.npz").read_bytes()
     unpruned = build_network(load_checkpoint(folder / "unpruned.npz")).eval()
     lessons = prepare_lessons(unpruned, train.images, train.labels, variants=2)
-    pruned, log = prune_expert(
-        unpruned, CLASSES, (3, 4, 10), "taylor", train, validation, RECIPE, lessons, folder / "pruned.npz", quiet
-    )
+    run = Run(CLASSES, folder / "pruned.npz", (validation.images, validation.labels), quiet)
+    prune = find_schedule("one-shot")
+    pruned, log = prune(unpruned, (3, 4, 10), find_criterion("taylor"), lessons, RECIPE, run)
     assert [entry["epoch"] for entry in log] == list(range(1, 1 + RECIPE.total))
     assert (folder / "unpruned.npz").read_bytes() == kept
     record = {"pruning": {"criterion": "taylor"}}

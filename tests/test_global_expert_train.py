@@ -1,6 +1,7 @@
 """Training: it learns, it resumes bit for bit, and it refuses to go on with another run."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -169,6 +170,18 @@ def test_a_damaged_state_is_an_error_and_not_a_fresh_start(samples, started, tmp
     (tmp_path / "run.npz").write_bytes(started.read_bytes()[:-100])
     with pytest.raises(EdgemoeError, match=r"run\.npz: not a whole edgemoe checkpoint"):
         train(network(), CLASSES, *samples, RECIPE, state=tmp_path / "run.npz")
+
+
+@pytest.mark.parametrize("name", ["model.norm1.weight", "model.new.mask", "optimizer.1.exp_avg", "optimizer.99.step"])
+def test_a_state_with_a_tensor_missing_new_or_of_another_shape_is_refused_by_its_name(samples, started, tmp_path, name):
+    kept, path, model = load_checkpoint(started), tmp_path / "run.npz", network()
+    before = state_of(model)
+    others = {key: value for key, value in kept.tensors.items() if key != name}
+    for changed in [{name: torch.ones(9, 9)}, *([{}] if name in kept.tensors else [])]:
+        save_checkpoint(path, dataclasses.replace(kept, tensors={**others, **changed}))
+        with pytest.raises(EdgemoeError, match=rf"run\.npz: {re.escape(name)} does not fit this network; remove it"):
+            train(model, CLASSES, *samples, RECIPE, state=path)
+        assert equal(state_of(model), before)
 
 
 def test_the_optimizers_state_is_kept(started):

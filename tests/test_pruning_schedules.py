@@ -22,8 +22,8 @@ from edgemoe.global_expert.train import Recipe, accuracy  # noqa: E402
 from edgemoe.pruning.criteria import CRITERIA, Criterion  # noqa: E402
 from edgemoe.pruning.schedules import SCHEDULES, find_schedule  # noqa: E402
 from edgemoe.pruning.schedules.dpp import Drawn, relaxed_top  # noqa: E402
-from edgemoe.pruning.schedules.gates import Gate, top_mask  # noqa: E402
-from edgemoe.pruning.schedules.rewire import exchange  # noqa: E402
+from edgemoe.pruning.schedules.gates import top_mask  # noqa: E402
+from edgemoe.pruning.schedules.rewire import Sensing, exchange  # noqa: E402
 from edgemoe.pruning.schedules.schedule import narrowed  # noqa: E402
 
 BEFORE, SHAPE = (4, 6, 12, 8), (3, 4, 8, 6)
@@ -60,7 +60,7 @@ def test_a_schedule_returns_a_trained_smaller_network_after_the_recipes_steps(na
     model = settled(BEFORE, 4, dropout=0.1)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     recipe = Recipe(epochs=7, plain=1, batch=32, rate=1e-2)
-    pruned = SCHEDULES[name](model, SHAPE, MAGNITUDE, corners, recipe)
+    pruned, _ = SCHEDULES[name](model, SHAPE, MAGNITUDE, corners, recipe)
     assert len(steps) == 8 * (6 if name == "swast" else 8)  # epochs, batches: SWaST sets samples aside
     assert widths(pruned) == SHAPE
     assert not pruned.training
@@ -84,7 +84,8 @@ def test_a_shape_out_of_range_is_refused_before_any_training(name, shape, corner
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_without_epochs_a_schedule_only_cuts(name, corners, steps):
     model = settled(BEFORE, 4)
-    pruned = SCHEDULES[name](model, SHAPE, MAGNITUDE, corners, Recipe(epochs=0))
+    pruned, log = SCHEDULES[name](model, SHAPE, MAGNITUDE, corners, Recipe(epochs=0))
+    assert log == []
     assert widths(pruned) == SHAPE
     assert not steps
     kept = {round(float(w), 6) for w in pruned.conv1.weight.detach().flatten()}
@@ -94,7 +95,7 @@ def test_without_epochs_a_schedule_only_cuts(name, corners, steps):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_gives_the_same_network_each_time(name, corners):
     recipe = Recipe(epochs=1, batch=64)
-    first, second = (SCHEDULES[name](settled(BEFORE, 4), SHAPE, MAGNITUDE, corners, recipe) for _ in range(2))
+    first, second = (SCHEDULES[name](settled(BEFORE, 4), SHAPE, MAGNITUDE, corners, recipe)[0] for _ in range(2))
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
 
 
@@ -201,8 +202,9 @@ HALVES = Recipe(epochs=12, batch=32, rate=2e-3)
 
 def useful_left(pruned, lessons):
     """How many useful units are left; and the network's accuracy agrees."""
-    count = int((pruned.dense1.bias.detach() > -10).sum())
-    assert (accuracy(pruned, lessons.images[0], lessons.labels) > 0.99) == (count == 2)
+    network, _ = pruned
+    count = int((network.dense1.bias.detach() > -10).sum())
+    assert (accuracy(network, lessons.images[0], lessons.labels) > 0.99) == (count == 2)
     return count
 
 
@@ -239,20 +241,19 @@ def test_rewiring_grows_the_useful_channels_in_place_of_the_dead(halves):
 def test_an_exchange_drops_the_lowest_and_opens_what_lowers_the_loss_most():
     rng = np.random.default_rng(0)
     for share in (0.0, 0.25, 0.5, 1.0):
-        gate, scores = Gate(12), torch.from_numpy(rng.random(12))
-        gate.mask.copy_(top_mask(torch.from_numpy(rng.random(12)), 7)).requires_grad_()
+        gate, scores = Sensing(12), torch.from_numpy(rng.random(12))
+        gate.mask.copy_(top_mask(torch.from_numpy(rng.random(12)), 7))
         slope = rng.normal(size=12).astype(np.float32)
-        gate.mask.grad = torch.from_numpy(slope)
-        was = gate.mask.detach().numpy().astype(bool)
+        gate.slope.copy_(torch.from_numpy(slope))
+        was = gate.mask.numpy().astype(bool)
         exchange(gate, scores, share)
         promising = [i for i in np.flatnonzero(~was) if slope[i] < 0]
         count = min(round(share * 7), len(promising))
         dropped = sorted(np.flatnonzero(was), key=lambda i: scores[i])[:count]
         grown = sorted(promising, key=lambda i: slope[i])[:count]
         expected = (set(np.flatnonzero(was)) - set(dropped)) | set(grown)
-        assert set(np.flatnonzero(gate.mask.detach().numpy())) == expected
-        assert gate.mask.grad is None
-        assert gate.mask.requires_grad
+        assert set(np.flatnonzero(gate.mask.numpy())) == expected
+        assert not gate.slope.any()
 
 
 # Drawing k of n

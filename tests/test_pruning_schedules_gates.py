@@ -12,6 +12,7 @@ from edgemoe.global_expert.layers import prunable_layers  # noqa: E402
 from edgemoe.global_expert.lenet5 import lenet5, widths  # noqa: E402
 from edgemoe.pruning.schedules.dpf import add_feedback  # noqa: E402
 from edgemoe.pruning.schedules.gates import cut, gates_of, insert_gates, silenced, strip, top_mask  # noqa: E402
+from edgemoe.pruning.schedules.rewire import Sensing  # noqa: E402
 
 SHAPE, KEPT = (4, 5, 8, 6), (2, 3, 5, 4)
 
@@ -131,3 +132,26 @@ def test_the_feedback_to_a_channel_is_what_its_activations_would_change_in_the_p
         assert float(found[f"{name}.weight"][channel].reshape(-1)[place]) == pytest.approx(slope, rel=1e-3, abs=1e-8)
         checked += abs(slope)
     assert checked > 0
+
+
+def test_a_sensing_gate_sums_the_losss_derivatives_by_its_mask(model, images):
+    gated = insert_gates(model.double(), lambda name, width: Sensing(width)).double()
+    shut_at_random(gated).train()
+    batches = [(images.double(), torch.arange(9) % 7), (images.double().flip(0), torch.arange(9) % 3)]
+
+    def loss():
+        return sum(F.cross_entropy(gated(inputs), labels) for inputs, labels in batches)
+
+    for inputs, labels in batches:
+        F.cross_entropy(gated(inputs), labels).backward()
+    sums = {name: gate.slope.clone() for name, gate in gates_of(gated).items()}
+    for name, gate in gates_of(gated).items():
+        for channel in range(len(gate.mask)):
+            losses = []
+            for step in (1e-6, -2e-6):
+                gate.mask[channel] += step
+                with torch.no_grad():
+                    losses.append(float(loss()))
+            gate.mask[channel] += 1e-6
+            assert float(sums[name][channel]) == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-3, abs=1e-7)
+    assert all(total.abs().max() > 1e-3 for total in sums.values())

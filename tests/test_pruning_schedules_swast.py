@@ -87,7 +87,7 @@ def test_el2n_is_the_norm_of_the_losss_gradient_by_the_logits():
 def test_the_result_is_an_ordinary_network_of_the_shape_and_the_model_is_left(model, lessons, total):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     run = Recipe(epochs=max(0, total - 1), plain=min(1, total), batch=64)
-    small = swast(model, (2, 3, 5), CRITERIA["magnitude"], lessons, run)
+    small, _ = swast(model, (2, 3, 5), CRITERIA["magnitude"], lessons, run)
     assert widths(small) == (2, 3, 5)
     assert not small.training
     lenet5((2, 3, 5), 5).load_state_dict(small.state_dict())

@@ -13,6 +13,7 @@ from studied import SmallInputs  # noqa: E402
 from edgemoe.global_expert.checkpoint import load_checkpoint  # noqa: E402
 from edgemoe.global_expert.train import Recipe  # noqa: E402
 from edgemoe.studies import front  # noqa: E402
+from edgemoe.studies.bootstrap import paired_interval  # noqa: E402
 from edgemoe.studies.front import draw, run, section  # noqa: E402
 
 
@@ -81,7 +82,7 @@ def test_how_far_a_way_is_behind_is_a_paired_difference(record):
 def test_the_interval_is_that_of_the_mean():
     rng = np.random.default_rng(1)
     gains = rng.choice([-1.0, 0.0, 1.0], 5000, p=[0.02, 0.93, 0.05])
-    mean, low, high = front._interval(gains)
+    mean, low, high = paired_interval(gains)
     error = gains.std() / np.sqrt(len(gains))
     assert (mean, low, high) == pytest.approx(
         (gains.mean(), gains.mean() - 1.96 * error, gains.mean() + 1.96 * error), abs=4e-4

@@ -58,27 +58,23 @@ def make_expert(
 ) -> dict[str, Any]:
     """Prune a trained expert, retrain it, write the bundle and the log, and return what came of it.
 
-    Only the one-shot schedule goes on where it was interrupted.
+    Called again after a kill, it goes on after the last whole epoch.
     """
     from edgemoe.global_expert import build
     from edgemoe.global_expert.layers import parameter_count
     from edgemoe.global_expert.train import accuracy, settle_normalization
     from edgemoe.pruning.cost import layout_of
     from edgemoe.pruning.criteria import find_criterion
-    from edgemoe.pruning.schedules import find_schedule
+    from edgemoe.pruning.schedules import Run, find_schedule
     from edgemoe.pruning.unification import even_dense_layers
 
     network, samples, lessons = trained.network, sets.train, taught.lessons
-    log: list[dict[str, Any]] = []
     palette_log: list[dict[str, Any]] = []
-    if plan.schedule == "one-shot":
-        with epochs_bar("retraining", plan.recipe.total) as progress:
-            model, log = build.prune_expert(
-                network, trained.classes, shape, plan.criterion, samples, sets.validation, plan.recipe, lessons,
-                out / "pruned.npz" if trained.resumable else None, progress,
-            )  # fmt: skip
-    else:
-        model = find_schedule(plan.schedule)(network, shape, find_criterion(plan.criterion), lessons, plan.recipe)
+    state = out / "pruned.npz" if trained.resumable else None
+    with epochs_bar("retraining", plan.recipe.total) as progress:
+        run = Run(trained.classes, state, (sets.validation.images, sets.validation.labels), progress)
+        prune, criterion = find_schedule(plan.schedule), find_criterion(plan.criterion)
+        model, log = prune(network, shape, criterion, lessons, plan.recipe, run)
     pruning: dict[str, Any] = {
         "criterion": plan.criterion, "schedule": plan.schedule, "recipe": vars(plan.recipe), **taught.record,
     }  # fmt: skip

@@ -59,8 +59,8 @@ def prune(
     ] = None,
     validation: ValidationPath = None,
     test: TestPaths = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of the retraining.")] = 32,
-    plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 8,
+    epochs: Annotated[int, typer.Option(min=1, help="Of the retraining.")] = 28,
+    plain: Annotated[int, typer.Option(min=0, help="Of its end, on undistorted images.")] = 6,
     palette_epochs: PaletteEpochs = 8,
     teacher: TeacherFiles = None,
     rate: Rate = RATE,
@@ -68,7 +68,7 @@ def prune(
     retained: Retained = 3500,
     criterion: Criterion = "taylor",
     schedule: Annotated[
-        str, typer.Option(help="When channels go: one-shot, or such as iterative or dpf, which cannot be resumed.")
+        str, typer.Option(help="When channels go: one-shot, iterative, dpf, dpp, rewire or swast.")
     ] = "one-shot",
     name: Annotated[str, typer.Option(help="The expert's name.")] = "lenet5",
     seed: Annotated[int, typer.Option(min=0, help="Of the search and of the retraining.")] = 0,

@@ -26,13 +26,10 @@ from edgemoe.global_expert.lessons import Lessons
 from edgemoe.global_expert.reclass import reclass
 from edgemoe.global_expert.record import CALIBRATION, RETAINED, record_bundle
 from edgemoe.global_expert.train import Recipe, settle_normalization, train
-from edgemoe.pruning.criteria import find_criterion
-from edgemoe.pruning.surgery import prune
 from edgemoe.pruning.unification import even_dense_layers, unify_while_training
 
-__all__ = ["Samples", "bundle_expert", "hold_out", "prune_expert", "read_samples", "share_weights", "train_expert"]
+__all__ = ["Samples", "bundle_expert", "hold_out", "read_samples", "share_weights", "train_expert"]
 
-SCORED = 4096  # training images that a pruning criterion looks at
 PALETTE_BITS = 4  # of a weight's code, which `edgemoe.global_expert.palette_graph` stores
 MEASURED = 60_000  # training images whose features are measured for the generic statistics
 
@@ -124,32 +121,6 @@ def train_expert(
     return model
 
 
-def prune_expert(
-    network: nn.Sequential,
-    classes: str,
-    shape: Sequence[int],
-    criterion: str,
-    samples: Samples,
-    validation: Samples,
-    recipe: Recipe,
-    lessons: Lessons,
-    state: str | os.PathLike[str] | None,
-    progress: Progress,
-) -> tuple[nn.Sequential, list[dict[str, Any]]]:
-    """Prune a trained expert in one shot and retrain it; return it with the log of its epochs.
-
-    `state` is the retraining's checkpoint, from which a killed run goes on.
-    """
-    rows = np.sort(np.random.default_rng(recipe.seed).permutation(len(samples.labels))[:SCORED])
-    scores = find_criterion(criterion).score_channels(network, samples.images[rows], samples.labels[rows])
-    model = prune(network, scores, shape)
-    log = train(
-        model, classes, samples.images, samples.labels, recipe,
-        teacher=lessons, validation=(validation.images, validation.labels), state=state, progress=progress,
-    )  # fmt: skip
-    return model, log
-
-
 def share_weights(
     model: nn.Sequential,
     classes: str,
@@ -169,8 +140,10 @@ def share_weights(
     ----------
     model : Sequential
         Retrained; left as it is.
-    classes, samples, validation, lessons, progress
-        As in `prune_expert`.
+    classes, samples, validation, progress
+        As in `train_expert`.
+    lessons : Lessons
+        Of the samples, with a teacher's answers.
     recipe : Recipe
         At least one epoch.
     state : path, optional

@@ -15,19 +15,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgemoe.errors import EdgemoeError
-from edgemoe.global_expert.architectures import architecture_of, build_network
+from edgemoe.global_expert.architectures import architecture_of
 from edgemoe.global_expert.augment import augment
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgemoe.global_expert.layers import to_input
+from edgemoe.global_expert.layers import Weighted, to_input
 from edgemoe.global_expert.lenet5 import widths
 from edgemoe.global_expert.lessons import Lessons
 
-__all__ = ["FALLS", "Recipe", "accuracy", "settle_normalization", "train"]
+__all__ = ["FALLS", "Log", "Recipe", "accuracy", "settle_normalization", "train"]
 
 SETTLED = 20_000  # images on which normalization is measured at the end
+SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+File = str | os.PathLike[str]
+Log = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,10 @@ def train(
     *,
     teacher: nn.Module | Lessons | None = None,
     validation: tuple[Images, Labels] | None = None,
-    state: str | os.PathLike[str] | None = None,
+    state: File | None = None,
     progress: Callable[[dict[str, Any]], None] = lambda event: None,
     after_step: Callable[[nn.Sequential, int, int], None] = lambda model, step, steps: None,
-) -> list[dict[str, Any]]:
+) -> Log:
     """Train a network in place.
 
     All randomness of an epoch comes from the seed and the epoch's number, so that a run resumed after a kill takes the
@@ -117,7 +120,8 @@ def train(
 
     Parameters
     ----------
-    model : LeNet-5
+    model : Sequential
+        Such as a LeNet-5. What is not among its parameters and buffers is not in the run's state.
     classes : str
         Kept in the checkpoint; a class index is a position in it.
     images : ndarray of uint8, shape (n, 28, 28)
@@ -140,12 +144,17 @@ def train(
     -------
     list of dict
         One entry an epoch: ``{"epoch", "loss", "validation"}``.
+
+    Raises
+    ------
+    EdgemoeError
+        If the state is not whole, or that of another run.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-    log: list[dict[str, Any]] = []
+    log: Log = []
     first = 0
     if state is not None and Path(state).is_file():
-        first, log = _resume(load_checkpoint(state), model, classes, optimizer, recipe)
+        first, log = _resume(state, model, classes, optimizer, recipe)
     pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
     per_epoch = math.ceil(len(images) / recipe.batch)
     if len(images) % recipe.batch == 1 and per_epoch > 1:
@@ -188,10 +197,10 @@ def train(
             entry["validation"] = round(accuracy(model, *validation), 5)
         log.append(entry)
         if state is not None:
-            _keep(state, model, optimizer, classes, epoch + 1, {"recipe": vars(recipe), "log": log})
+            _keep(state, model, optimizer, classes, recipe, log)
         progress(entry)
     if state is not None and not epochs:  # a start that is taken as it is
-        _keep(state, model, optimizer, classes, 0, {"recipe": vars(recipe), "log": log})
+        _keep(state, model, optimizer, classes, recipe, log)
     model.eval()
     return log
 
@@ -253,35 +262,39 @@ def _loss(logits: torch.Tensor, answers: torch.Tensor | None, targets: torch.Ten
 
 
 def _keep(
-    path: str | os.PathLike[str],
-    model: nn.Sequential,
-    optimizer: torch.optim.Optimizer,
-    classes: str,
-    epoch: int,
-    record: dict[str, Any],
+    path: File, model: nn.Sequential, optimizer: torch.optim.Optimizer, classes: str, recipe: Recipe, log: Log
 ) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
     tensors = {name: value.contiguous() for name, value in tensors.items()}
-    kept = Checkpoint(list(widths(model)), classes, epoch, tensors, record, architecture_of(model))
-    save_checkpoint(path, kept)
+    bare, record = _bare(model), {"recipe": vars(recipe), "log": log}
+    save_checkpoint(path, Checkpoint(list(widths(bare)), classes, len(log), tensors, record, architecture_of(bare)))
 
 
 def _resume(
-    checkpoint: Checkpoint, model: nn.Sequential, classes: str, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> tuple[int, list[dict[str, Any]]]:
-    kept = checkpoint.record.get("recipe")
-    if tuple(checkpoint.shape) != widths(model) or checkpoint.classes != classes or kept != vars(recipe):
+    path: File, model: nn.Sequential, classes: str, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> tuple[int, Log]:
+    checkpoint = load_checkpoint(path)
+    kept, tensors = checkpoint.record.get("recipe"), checkpoint.tensors
+    if tuple(checkpoint.shape) != widths(_bare(model)) or checkpoint.classes != classes or kept != vars(recipe):
         raise EdgemoeError(
-            f"the run to resume has shape {checkpoint.shape}, {len(checkpoint.classes)} classes and recipe {kept}; "
-            "remove it to start anew"
+            f"{os.fspath(path)}: the run to resume has shape {checkpoint.shape}, {len(checkpoint.classes)} classes and "
+            f"recipe {kept}; remove it to start anew"
         )
-    model.load_state_dict(build_network(checkpoint).state_dict())
-    slots: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in checkpoint.tensors.items():
-        if name.startswith("optimizer."):
-            _, index, slot = name.split(".")
-            slots.setdefault(int(index), {})[slot] = value
+    expected = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
+    moved = {i: p.shape for i, p in enumerate(model.parameters()) if f"optimizer.{i}.step" in tensors}
+    for i, shape in moved.items():
+        expected |= {f"optimizer.{i}.{slot}": shape if slot != "step" else torch.Size() for slot in SLOTS}
+    wrong = expected.items() ^ {name: value.shape for name, value in tensors.items()}.items()
+    if wrong:
+        raise EdgemoeError(f"{os.fspath(path)}: {min(wrong)[0]} does not fit this network; remove it to start anew")
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    slots = {i: {slot: tensors[f"optimizer.{i}.{slot}"] for slot in SLOTS} for i in moved}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
     return checkpoint.epoch, checkpoint.record["log"]
+
+
+def _bare(model: nn.Sequential) -> nn.Sequential:
+    """Return the weighted layers alone, those inside other modules too: they tell the widths of a gated network."""
+    return nn.Sequential(*(module for module in model.modules() if isinstance(module, Weighted)))

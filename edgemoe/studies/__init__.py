@@ -11,7 +11,7 @@ from edgemoe.errors import EdgemoeError
 
 __all__ = ["STUDIES", "load_study"]
 
-STUDIES = ("front", "oracle", "beyond_accuracy", "scratch", "finetune_rate", "coreset", "fairness")
+STUDIES = ("front", "oracle", "beyond_accuracy", "scratch", "teachers", "finetune_rate", "coreset", "fairness")
 
 
 class Study(Protocol):

@@ -11,7 +11,6 @@ from torch import nn
 
 from edgemoe.device.global_expert import load_global_expert, shipped_experts
 from edgemoe.global_expert.architectures import build_network
-from edgemoe.global_expert.build import SCORED
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.export import quantize, to_onnx
 from edgemoe.global_expert.lenet5 import fold_normalization, widths
@@ -21,8 +20,10 @@ from edgemoe.global_expert.train import Recipe, train
 from edgemoe.pruning.budget import parse_budget
 from edgemoe.pruning.cost import layout_of
 from edgemoe.pruning.criteria import find_criterion
+from edgemoe.pruning.schedules.schedule import SCORED
 from edgemoe.pruning.search import even_shape
 from edgemoe.pruning.surgery import prune
+from edgemoe.studies.bootstrap import paired_interval
 from edgemoe.studies.graphs import Answers
 from edgemoe.studies.inputs import Inputs
 from edgemoe.studies.pictures import save
@@ -48,7 +49,6 @@ WAYS = {
     "magnitude": "magnitude, all layers narrowed in one ratio",
     "magnitude-shape": "magnitude, our shape",
 }
-RESAMPLES = 2000
 
 
 def run(inputs: Inputs, progress: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def run(inputs: Inputs, progress: Any) -> dict[str, Any]:
             progress(done, total)
     for row in rows:
         if row["way"] != "ours":
-            row["behind"] = _interval(right["ours", row["size"]] - right[row["way"], row["size"]])
+            row["behind"] = paired_interval(right["ours", row["size"]] - right[row["way"], row["size"]])
     unpruned, _ = _measure(teacher, lessons, validation.images, validation.labels, test.images, test.labels)
     return {
         "images": len(lessons), "variants": VARIANTS, "recipe": vars(RECIPE), "test": test.source,
@@ -115,13 +115,6 @@ def _measure(
         "float32": round(float((answers["float32"](test) == test_labels).mean()), 5),
         "int8": round(float(hits.mean()), 5),
     }, hits
-
-
-def _interval(gains: npt.NDArray[np.float64]) -> list[float]:
-    """Return mean and 95 % bootstrap interval of paired differences."""
-    rng = np.random.default_rng(0)
-    means = [gains[rng.integers(0, len(gains), len(gains))].mean() for _ in range(RESAMPLES)]
-    return [round(float(x), 5) for x in (gains.mean(), *np.quantile(means, (0.025, 0.975)))]
 
 
 def _shipped(source: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgemoe.classes import class_set
 from edgemoe.data import load_samples
+from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.build import Samples, read_samples
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint
 
@@ -38,6 +39,19 @@ class Inputs:
     def trained(self) -> Checkpoint:
         """Return the unpruned expert."""
         return load_checkpoint(self.expert)
+
+    def teachers(self) -> list[Checkpoint]:
+        """Return the larger networks that lie beside the unpruned expert, as `train-global --teachers` left them.
+
+        Raises
+        ------
+        EdgemoeError
+            If there is none.
+        """
+        files = sorted(self.expert.parent.glob("teacher-*.npz"))
+        if not files:
+            raise EdgemoeError(f"{self.expert.parent}: no teacher-1.npz is there; train-global --teachers makes some")
+        return [load_checkpoint(file) for file in files]
 
     def emnist(self, split: str, *parts: str, classes: str = "balanced") -> Samples:
         """Read parts such as ``byclass-part`` of EMNIST, ``train`` or ``test``, onto a class set's indices."""

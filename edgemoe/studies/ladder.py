@@ -14,7 +14,7 @@ from torch import nn
 from edgemoe.classes import class_set
 from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.architectures import build_network
-from edgemoe.global_expert.build import SCORED, Samples
+from edgemoe.global_expert.build import Samples
 from edgemoe.global_expert.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgemoe.global_expert.export import to_onnx
 from edgemoe.global_expert.layers import parameter_count
@@ -22,6 +22,7 @@ from edgemoe.global_expert.lenet5 import fold_normalization, widths
 from edgemoe.global_expert.lessons import Lessons, prepare_lessons
 from edgemoe.global_expert.train import Recipe, settle_normalization, train
 from edgemoe.pruning.criteria import find_criterion
+from edgemoe.pruning.schedules.schedule import SCORED
 from edgemoe.pruning.surgery import prune
 from edgemoe.studies.graphs import Answers
 from edgemoe.studies.inputs import Inputs

@@ -10,10 +10,10 @@ from edgemoe.pruning.schedules.dpp import dpp
 from edgemoe.pruning.schedules.iterative import iterative
 from edgemoe.pruning.schedules.one_shot import one_shot
 from edgemoe.pruning.schedules.rewire import rewire
-from edgemoe.pruning.schedules.schedule import Schedule
+from edgemoe.pruning.schedules.schedule import Run, Schedule
 from edgemoe.pruning.schedules.swast import swast
 
-__all__ = ["SCHEDULES", "Schedule", "find_schedule"]
+__all__ = ["SCHEDULES", "Run", "Schedule", "find_schedule"]
 
 SCHEDULES: dict[str, Schedule] = {
     "one-shot": one_shot,

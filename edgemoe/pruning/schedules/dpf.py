@@ -7,10 +7,10 @@ from torch import nn
 from edgemoe.global_expert.layers import prunable_layers
 from edgemoe.global_expert.lenet5 import widths
 from edgemoe.global_expert.lessons import Lessons
-from edgemoe.global_expert.train import Recipe
+from edgemoe.global_expert.train import Log, Recipe
 from edgemoe.pruning.criteria import Criterion
 from edgemoe.pruning.schedules.gates import Feedback, StraightThrough, gates_of, insert_gates, silenced, strip, top_mask
-from edgemoe.pruning.schedules.schedule import check_shape, narrowed, score, train_gated
+from edgemoe.pruning.schedules.schedule import QUIET, Run, check_shape, narrowed, score, train_gated
 
 __all__ = ["add_feedback", "dpf"]
 
@@ -21,9 +21,10 @@ def dpf(
     criterion: Criterion,
     lessons: Lessons,
     recipe: Recipe,
+    run: Run = QUIET,
     every: int = 16,
     margin: float = 0.5,
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Log]:
     """Revise the mask every few steps from the dense weights, so that a channel shut wrongly comes back.
 
     Lin, Stich, Barba, Dmitriev, Jaggi, "Dynamic Model Pruning with Feedback", ICLR 2020 (arXiv 2006.07253), here with
@@ -45,11 +46,11 @@ def dpf(
     gated, before = add_feedback(model), widths(model)
 
     def revise(done: float) -> None:
-        scores = score(silenced(gated), criterion, lessons)
+        scores = score(silenced(gated), criterion, lessons, recipe)
         for (name, gate), keep in zip(gates_of(gated).items(), narrowed(before, shape, done), strict=True):
             gate.mask.copy_(top_mask(scores[name] * (1 + margin * gate.mask), keep))
 
-    return train_gated(gated, lessons, recipe, revise, lambda step, last: step % every == 0)
+    return train_gated(gated, lessons, recipe, run, revise, lambda step, last: step % every == 0)
 
 
 def add_feedback(model: nn.Sequential) -> nn.Sequential:

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from edgemoe.global_expert.lessons import Lessons
-from edgemoe.global_expert.train import Recipe
+from edgemoe.global_expert.train import Log, Recipe
 from edgemoe.pruning.criteria import Criterion
 from edgemoe.pruning.schedules.gates import Gate, gates_of, insert_gates, top_mask
-from edgemoe.pruning.schedules.schedule import check_shape, score, train_gated
+from edgemoe.pruning.schedules.schedule import QUIET, Run, check_shape, score, train_gated
 
 __all__ = ["Drawn", "dpp", "relaxed_top"]
 
@@ -29,15 +29,18 @@ class Drawn(Gate):
     ----------
     keep : int
         k.
-    temperature : float
+    temperature : Tensor of float32, shape ()
         Of the relaxation; at 0 nothing is drawn and `mask` holds.
     odds : Parameter, shape (width,)
         Log-odds over PACE.
     """
 
+    temperature: torch.Tensor
+
     def __init__(self, scores: torch.Tensor, keep: int) -> None:
         super().__init__(len(scores))
-        self.keep, self.temperature = keep, WARM
+        self.keep = keep
+        self.register_buffer("temperature", torch.tensor(WARM))
         ranks = torch.empty(len(scores))
         ranks[scores.argsort()] = torch.linspace(-SPREAD, SPREAD, len(scores))
         self.odds = nn.Parameter(ranks / PACE)
@@ -57,8 +60,13 @@ class Drawn(Gate):
 
 
 def dpp(
-    model: nn.Sequential, shape: Sequence[int], criterion: Criterion, lessons: Lessons, recipe: Recipe
-) -> nn.Sequential:
+    model: nn.Sequential,
+    shape: Sequence[int],
+    criterion: Criterion,
+    lessons: Lessons,
+    recipe: Recipe,
+    run: Run = QUIET,
+) -> tuple[nn.Sequential, Log]:
     """Learn which k of n channels stay, by gradient descent on the odds, while the temperature falls.
 
     Gonzalez-Carabarin, Huijben, Veeling, Schmid, van Sloun, "Dynamic Probabilistic Pruning", arXiv 2105.12686: k-of-n
@@ -66,7 +74,7 @@ def dpp(
     the run the likeliest channels are kept and retrained. See `Schedule`.
     """
     check_shape(model, shape)
-    scores = score(model, criterion, lessons)
+    scores = score(model, criterion, lessons, recipe)
     keeps = dict(zip(scores, shape, strict=True))
     gated = insert_gates(model, lambda name, width: Drawn(scores[name], keeps[name]))
 
@@ -74,9 +82,9 @@ def dpp(
         for gate in gates_of(gated).values():
             assert isinstance(gate, Drawn)
             gate.settle()
-            gate.temperature = WARM * (COLD / WARM) ** done if done < 1 else 0.0
+            gate.temperature.fill_(WARM * (COLD / WARM) ** done if done < 1 else 0.0)
 
-    return train_gated(gated, lessons, recipe, revise, lambda step, last: True)
+    return train_gated(gated, lessons, recipe, run, revise, lambda step, last: True)
 
 
 def relaxed_top(logits: torch.Tensor, keep: int) -> torch.Tensor:

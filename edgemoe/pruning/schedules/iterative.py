@@ -6,10 +6,10 @@ from torch import nn
 
 from edgemoe.global_expert.lenet5 import widths
 from edgemoe.global_expert.lessons import Lessons
-from edgemoe.global_expert.train import Recipe
+from edgemoe.global_expert.train import Log, Recipe
 from edgemoe.pruning.criteria import Criterion
 from edgemoe.pruning.schedules.gates import gates_of, insert_gates, top_mask
-from edgemoe.pruning.schedules.schedule import check_shape, narrowed, score_open, train_gated
+from edgemoe.pruning.schedules.schedule import QUIET, Run, check_shape, narrowed, score_open, train_gated
 
 __all__ = ["iterative"]
 
@@ -20,8 +20,9 @@ def iterative(
     criterion: Criterion,
     lessons: Lessons,
     recipe: Recipe,
+    run: Run = QUIET,
     rounds: int = 8,
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Log]:
     """Shut the lowest channels round by round, each time scored anew, on the cubic path of `narrowed`.
 
     Zhu and Gupta, arXiv 1710.01878, section 3. What is shut stays shut. The rounds share one run of the recipe, so that
@@ -36,10 +37,10 @@ def iterative(
     gated, before = insert_gates(model), widths(model)
 
     def revise(done: float) -> None:
-        scores = score_open(gated, criterion, lessons)
+        scores = score_open(gated, criterion, lessons, recipe)
         for (name, gate), keep in zip(gates_of(gated).items(), narrowed(before, shape, done), strict=True):
             gate.mask.copy_(top_mask(scores[name], keep))
 
     return train_gated(
-        gated, lessons, recipe, revise, lambda step, last: step * rounds // last > (step - 1) * rounds // last
+        gated, lessons, recipe, run, revise, lambda step, last: step * rounds // last > (step - 1) * rounds // last
     )

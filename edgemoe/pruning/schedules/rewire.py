@@ -7,12 +7,40 @@ import torch
 from torch import nn
 
 from edgemoe.global_expert.lessons import Lessons
-from edgemoe.global_expert.train import Recipe
+from edgemoe.global_expert.train import Log, Recipe
 from edgemoe.pruning.criteria import Criterion
 from edgemoe.pruning.schedules.gates import Gate, gates_of, insert_gates, top_mask
-from edgemoe.pruning.schedules.schedule import check_shape, score, score_open, train_gated
+from edgemoe.pruning.schedules.schedule import QUIET, Run, check_shape, score, score_open, train_gated
 
-__all__ = ["exchange", "rewire"]
+__all__ = ["Sensing", "exchange", "rewire"]
+
+
+class Sensing(Gate):
+    """A gate that sums what opening and shutting its channels would do to the loss.
+
+    Attributes
+    ----------
+    slope : Tensor of float32, shape (width,)
+        The sum of the loss's derivatives by the mask since the last exchange: negative where a more open channel would
+        lower the loss.
+    """
+
+    slope: torch.Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.register_buffer("slope", torch.zeros(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Gate activations ``(n, width, ...)``."""
+        if not self.training:
+            return super().forward(x)
+        mask = self.mask.clone().requires_grad_()
+        mask.register_hook(self._sum)  # type: ignore[no-untyped-call]
+        return x * self.spread(mask, x)
+
+    def _sum(self, slope: torch.Tensor) -> None:
+        self.slope += slope
 
 
 def rewire(
@@ -21,9 +49,10 @@ def rewire(
     criterion: Criterion,
     lessons: Lessons,
     recipe: Recipe,
+    run: Run = QUIET,
     every: int = 16,
     share: float = 0.3,
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Log]:
     """Drop the open channels that score lowest and grow as many of the shut ones, every few steps.
 
     Dropping and growing at constant size is sparse evolutionary training (Mocanu et al., 2018, arXiv 1707.04780), and
@@ -39,40 +68,37 @@ def rewire(
         Of the open channels that are exchanged at first.
     """
     check_shape(model, shape)
-    gated = insert_gates(model)
-    scores = score(model, criterion, lessons)
+    gated = insert_gates(model, lambda name, width: Sensing(width))
+    scores = score(model, criterion, lessons, recipe)
     for (name, gate), keep in zip(gates_of(gated).items(), shape, strict=True):
         gate.mask.copy_(top_mask(scores[name], keep))
-        gate.mask.requires_grad_()  # a buffer: it has a gradient, and the optimizer leaves it alone
 
     def revise(done: float) -> None:
-        scores = score_open(gated, criterion, lessons)
+        scores = score_open(gated, criterion, lessons, recipe)
         for name, gate in gates_of(gated).items():
+            assert isinstance(gate, Sensing)
             exchange(gate, scores[name], share * 0.5 * (1 + math.cos(math.pi * done)))
 
-    return train_gated(gated, lessons, recipe, revise, lambda step, last: step % every == 0)
+    return train_gated(gated, lessons, recipe, run, revise, lambda step, last: step % every == 0)
 
 
-def exchange(gate: Gate, scores: torch.Tensor, share: float) -> None:
+def exchange(gate: Sensing, scores: torch.Tensor, share: float) -> None:
     """Shut a share of the open channels, the lowest, and open as many of those that were shut.
 
     Opened are those that promise the largest fall of the loss, and none that promises no fall: RigL takes the largest
     gradient of either sign, since a weight may take either; a channel that comes back with its own weights may not.
-    Forgets the gradient.
+    The sum starts anew.
 
     Parameters
     ----------
-    gate : Gate
-        With the loss's derivative in ``mask.grad``, if there has been a step.
+    gate : Sensing
     scores : Tensor, shape (width,)
     share : float in [0, 1]
     """
-    mask, slope = gate.mask.detach(), gate.mask.grad
-    if slope is None:
-        return
+    mask, slope = gate.mask, gate.slope
     promising = (mask == 0) & (slope < 0)
     count = min(round(share * int(mask.sum())), int(promising.sum()))
     grown = (-slope).masked_fill(~promising, -torch.inf).topk(count).indices
     dropped = (-scores).masked_fill(mask == 0, -torch.inf).topk(count).indices
     mask[dropped], mask[grown] = 0.0, 1.0
-    gate.mask.grad = None
+    slope.zero_()

@@ -1,23 +1,65 @@
 """What a pruning schedule is, and what all of them share: the scores, the path of the widths, the one training run."""
 
 import copy
+import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from edgemoe.global_expert.layers import prunable_layers
 from edgemoe.global_expert.lessons import Lessons
-from edgemoe.global_expert.train import Recipe, train
+from edgemoe.global_expert.train import Log, Recipe, train
 from edgemoe.pruning.criteria import Criterion
 from edgemoe.pruning.schedules.gates import cut, gates_of
 from edgemoe.pruning.surgery import prune
 
-__all__ = ["Schedule", "check_shape", "learn", "narrowed", "score", "score_open", "train_gated"]
+__all__ = [
+    "QUIET",
+    "SCORED",
+    "Run",
+    "Schedule",
+    "check_shape",
+    "learn",
+    "narrowed",
+    "score",
+    "score_open",
+    "train_gated",
+]
 
-SCORED = 4096  # training images that a criterion looks at, as in edgemoe.global_expert.build
+SCORED = 4096  # training images that a criterion looks at
 MOVING = 0.5  # share of the steps in which the choice of channels moves; the others retrain what was chosen
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the training of a schedule is kept and shown, as in `edgemoe.global_expert.train.train`.
+
+    Attributes
+    ----------
+    classes : str
+        Kept in the state, one character a class.
+    state : path, optional
+        Where the state is kept after each epoch. If it is there, the run goes on from it, and ends bit for bit as if it
+        had never been interrupted.
+    validation : pair of images and labels, optional
+        Tried after each epoch, for the log alone.
+    progress : callable
+        Called with ``{"step", "steps", "loss"}`` after every 20 steps, and with each epoch's log entry.
+    """
+
+    classes: str = ""
+    state: str | os.PathLike[str] | None = None
+    validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None
+    progress: Callable[[dict[str, Any]], None] = lambda event: None
+
+
+QUIET = Run()
+"""Nothing is kept and nothing is shown."""
 
 
 class Schedule(Protocol):
@@ -35,21 +77,31 @@ class Schedule(Protocol):
         Training images with a teacher's answers.
     recipe : Recipe
         Of the retraining, its learning rate included. Every schedule takes its steps, no more and no fewer.
+    run : Run
+        Where it is kept and shown. What a schedule knows between two epochs is in the tensors of the network that it
+        trains, buffers included: nothing else is in the state.
 
     Returns
     -------
-    Sequential
-        An ordinary network of that shape, retrained, in evaluation mode.
+    (Sequential, list of dict)
+        An ordinary network of that shape, retrained, in evaluation mode; and the log of its epochs, as of `train`.
 
     Raises
     ------
     EdgemoeError
-        If the shape does not lie within the model's, the model cannot be pruned, or the criterion does not fit.
+        If the shape does not lie within the model's, the model cannot be pruned, the criterion does not fit, or the
+        state is that of another run.
     """
 
     def __call__(
-        self, model: nn.Sequential, shape: Sequence[int], criterion: Criterion, lessons: Lessons, recipe: Recipe
-    ) -> nn.Sequential: ...
+        self,
+        model: nn.Sequential,
+        shape: Sequence[int],
+        criterion: Criterion,
+        lessons: Lessons,
+        recipe: Recipe,
+        run: Run = QUIET,
+    ) -> tuple[nn.Sequential, Log]: ...
 
 
 def check_shape(model: nn.Sequential, shape: Sequence[int]) -> None:
@@ -61,20 +113,28 @@ def learn(
     model: nn.Sequential,
     lessons: Lessons,
     recipe: Recipe,
+    run: Run,
     after_step: Callable[[nn.Sequential, int, int], None] = lambda model, step, steps: None,
-) -> None:
-    """Train a network in place on a teacher's answers."""
-    train(model, "", lessons.images[0], lessons.labels, recipe, teacher=lessons, after_step=after_step)
+) -> Log:
+    """Train a network in place on a teacher's answers, and return the log of its epochs."""
+    return train(
+        model, run.classes, lessons.images[0], lessons.labels, recipe, teacher=lessons,
+        validation=run.validation, state=run.state, progress=run.progress, after_step=after_step,
+    )  # fmt: skip
 
 
-def score(model: nn.Sequential, criterion: Criterion, lessons: Lessons) -> dict[str, torch.Tensor]:
-    """Score the channels by the first training images; the model stays as it is, in training mode if it was."""
-    return criterion.score_channels(copy.deepcopy(model).eval(), lessons.images[0][:SCORED], lessons.labels[:SCORED])
+def score(model: nn.Sequential, criterion: Criterion, lessons: Lessons, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """Score the channels by training images that the recipe's seed draws, the same ones at each call.
+
+    The model stays as it is, in training mode if it was.
+    """
+    rows = np.sort(np.random.default_rng(recipe.seed).permutation(len(lessons))[:SCORED])
+    return criterion.score_channels(copy.deepcopy(model).eval(), lessons.images[0][rows], lessons.labels[rows])
 
 
-def score_open(gated: nn.Sequential, criterion: Criterion, lessons: Lessons) -> dict[str, torch.Tensor]:
+def score_open(gated: nn.Sequential, criterion: Criterion, lessons: Lessons, recipe: Recipe) -> dict[str, torch.Tensor]:
     """Score the open channels in the network without the others; a shut one has -1, below any score."""
-    found = score(cut(gated), criterion, lessons)
+    found = score(cut(gated), criterion, lessons, recipe)
     scores = {}
     for name, gate in gates_of(gated).items():
         scores[name] = torch.full((len(gate.mask),), -1.0)
@@ -101,10 +161,11 @@ def train_gated(
     gated: nn.Sequential,
     lessons: Lessons,
     recipe: Recipe,
+    run: Run,
     revise: Callable[[float], None],
     due: Callable[[int, int], bool],
-) -> nn.Sequential:
-    """Train a gated network in one run, its gates revised in the first part, and cut it.
+) -> tuple[nn.Sequential, Log]:
+    """Train a gated network in one run, its gates revised in the first part, and cut it; return it with the log.
 
     Parameters
     ----------
@@ -119,7 +180,7 @@ def train_gated(
         if step == last or (step < last and due(step, last)):
             revise(step / last)
 
-    learn(gated, lessons, recipe, after_step)
+    log = learn(gated, lessons, recipe, run, after_step)
     if not recipe.total:
         revise(1.0)
-    return cut(gated)
+    return cut(gated), log

@@ -19,10 +19,10 @@ from edgemoe.errors import EdgemoeError
 from edgemoe.global_expert.layers import to_input
 from edgemoe.global_expert.lenet5 import widths
 from edgemoe.global_expert.lessons import Lessons
-from edgemoe.global_expert.train import Recipe, train
+from edgemoe.global_expert.train import Log, Recipe, train
 from edgemoe.pruning.criteria import Criterion
 from edgemoe.pruning.schedules.gates import cut, gates_of, insert_gates, strip, top_mask
-from edgemoe.pruning.schedules.schedule import check_shape, narrowed, score
+from edgemoe.pruning.schedules.schedule import QUIET, Run, check_shape, narrowed, score
 
 __all__ = ["el2n", "swast", "tailor"]
 
@@ -33,8 +33,9 @@ def swast(
     criterion: Criterion,
     lessons: Lessons,
     recipe: Recipe,
+    run: Run = QUIET,
     keep: float = 0.7,
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Log]:
     """Tailor weights and training samples in turn, in one run, and cut what is shut at its end.
 
     Before every second epoch, the first among them, the channels are chosen: all are opened, `criterion` scores them,
@@ -44,15 +45,15 @@ def swast(
 
     Parameters
     ----------
-    model, shape, criterion, lessons, recipe
+    model, shape, criterion, lessons, recipe, run
         See `Schedule`. An epoch is one over the chosen samples: the run takes `keep` times the steps of the others.
     keep : float in (0, 1]
         Share of the samples of each class that an epoch trains on, rounded up.
 
     Returns
     -------
-    Sequential
-        An ordinary network of that shape, in evaluation mode.
+    (Sequential, list of dict)
+        An ordinary network of that shape, in evaluation mode, and the log of its epochs.
 
     Raises
     ------
@@ -65,23 +66,27 @@ def swast(
     gated, before = insert_gates(model), widths(model)
     last = recipe.total // 4 * 2  # the epoch, an even one, before which the channels are chosen for good
     rows = _tailor_classes(np.zeros(len(lessons)), lessons.labels, keep)
+    # The same memory, so that a state has the samples of its last epoch, which the next one may keep.
+    gated.register_buffer("rows", torch.from_numpy(rows))
 
     def before_epoch(epoch: int) -> None:
         if epoch % 2 or epoch == 0:
             scores = el2n(_answers(gated, lessons.images[0]), lessons.labels)
             rows[:] = _tailor_classes(scores, lessons.labels, keep)
         if epoch % 2 == 0 and epoch <= last:
-            found = score(strip(gated), criterion, lessons)
+            found = score(strip(gated), criterion, lessons, recipe)
             now = narrowed(before, shape, (epoch + 1) / (last + 1))
             for (name, gate), width in zip(gates_of(gated).items(), now, strict=True):
                 gate.mask.copy_(top_mask(found[name], width))
 
-    if recipe.total:
-        tailored = _Tailored(lessons.images, lessons.logits, lessons.labels, rows, before_epoch)
-        train(gated, "", lessons.images[0][rows], lessons.labels[rows], recipe, teacher=tailored)
-    else:
+    log = train(
+        gated, run.classes, lessons.images[0][rows], lessons.labels[rows], recipe,
+        teacher=_Tailored(lessons.images, lessons.logits, lessons.labels, rows, before_epoch),
+        validation=run.validation, state=run.state, progress=run.progress,
+    )  # fmt: skip
+    if not recipe.total:
         before_epoch(0)
-    return cut(gated)
+    return cut(gated), log
 
 
 def tailor(scores: npt.NDArray[np.floating], keep: int) -> npt.NDArray[np.int64]:
