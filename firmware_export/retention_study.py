@@ -44,7 +44,7 @@ class Form:
 
 
 FORMS = (
-    *(Form(count) for count in (500, 1000, 1500, 2000, 2500, 3500)),
+    *(Form(count) for count in (500, 1000, 1500, 2000, 2500)),
     *(Form(1500, bits) for bits in (3, 2)),
     Form(1500, 4, 4),
 )

@@ -39,7 +39,7 @@ def test_a_person_is_told_what_was_written(tmp_path: Path, capsys: pytest.Captur
     assert edgemoe("export", "firmware", "--target", "host", "--out", out) == 0
     said = capsys.readouterr().out
     assert f"Wrote{out}" in "".join(said.split())
-    assert "3,500" in said
+    assert "2,500" in said
     assert (out / "edgemoe.h").is_file()
 
 

@@ -65,7 +65,7 @@ def prune(
     teacher: TeacherFiles = None,
     rate: Rate = RATE,
     fall: Fall = "cosine",
-    retained: Retained = 3500,
+    retained: Retained = 2500,
     criterion: Criterion = "taylor",
     schedule: Annotated[
         str, typer.Option(help="When channels go: one-shot, iterative, dpf, dpp, rewire or swast.")

@@ -57,7 +57,7 @@ def train_global(
     palette_epochs: PaletteEpochs = 8,
     rate: Rate = RATE,
     fall: Fall = "cosine",
-    retained: Retained = 3500,
+    retained: Retained = 2500,
     criterion: Criterion = "taylor",
     name: Annotated[
         str | None, typer.Option(help="The expert's name; by default lenet5- and the classes' name.")

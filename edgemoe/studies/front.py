@@ -141,7 +141,7 @@ def draw(record: dict[str, Any], path: str | os.PathLike[str]) -> None:
     for row in record["shipped"]:
         axes.plot(row["bytes"] / 1000, 100 * row["int8"], "*", color="#0b6e4f", markersize=12)
         at = (row["bytes"] / 1000, 100 * row["int8"])
-        axes.annotate(row["name"], at, (0, 8), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(row["name"], at, (0, -16), textcoords="offset points", ha="center", fontsize=8)
     axes.axhline(100 * record["unpruned"]["int8"], color="#444444", linewidth=0.8, linestyle=":")
     axes.annotate("unpruned", (10, 100 * record["unpruned"]["int8"]), (0, -10), textcoords="offset points", fontsize=8)
     axes.set_xlabel("int8 ONNX file, thousand bytes")
@@ -188,7 +188,7 @@ def section(record: dict[str, Any]) -> str:
     if record["shipped"]:
         shipped = ", ".join(f"`{r['name']}` {100 * r['int8']:.2f} % in {r['bytes']:,} bytes" for r in record["shipped"])
         lines.append(
-            "The experts that ship were retrained for longer on all images, and keep dense weights as 4-bit codes into "
-            f"palettes: {shipped}."
+            "The experts that ship were retrained for longer on all images, learnt from larger networks too (see "
+            f"`teachers`), and keep dense weights as 4-bit codes into palettes: {shipped}."
         )
     return "\n".join(lines)
