@@ -29,10 +29,10 @@ def test_pruning_and_quantization_cost_what_they_may(ge, emnist):
     assert ge.metadata["figures"][source] == pytest.approx({"int8": int8, "float32": float32}, abs=0.002)
     unpruned = ge.metadata["training"]["figures"][source]
     assert unpruned >= 0.90
-    assert min(int8, float32) >= unpruned - 0.008
+    assert min(int8, float32) >= unpruned - 0.005
     assert abs(int8 - float32) <= 0.003
     assert len(ge.bundle.int8) <= 45_000
-    assert ge.metadata["parameters"] <= 0.09 * ge.metadata["training"]["parameters"]
+    assert ge.metadata["parameters"] <= 0.1 * ge.metadata["training"]["parameters"]
     assert len(ge.bundle.int8) < 0.3 * len(ge.bundle.float32)
 
 
