@@ -1,5 +1,9 @@
 """Runs the command line in this process, as its console script does."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 
 from edgemoe.cli import app
@@ -20,3 +24,14 @@ def failure(capsys: pytest.CaptureFixture[str]) -> str:
     assert len(lines) == 1
     assert err.splitlines()[-1] == lines[0]
     return lines[0]
+
+
+@contextmanager
+def interrupted(title: str, epochs: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Stand in for a verb's `epochs_bar`: presses Ctrl-C after the first epoch."""
+
+    def report(event: dict[str, Any]) -> None:
+        if event.get("epoch") == 1:
+            raise KeyboardInterrupt
+
+    yield report

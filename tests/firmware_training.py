@@ -7,8 +7,10 @@ import ctypes
 from pathlib import Path
 
 import numpy as np
+import pytest
 from firmware_mixture import STUB, UNDEFINED, CMixture, Status
 
+from edgemoe import MixtureOfExperts
 from edgemoe.device.profile import Profile
 from edgemoe.device.support import Own
 from edgemoe.device.training import SIZES, train
@@ -18,6 +20,7 @@ from firmware_export.toolchain import WARNINGS, build
 
 C = Path(__file__).resolve().parents[1] / "firmware_export" / "c"
 BUDGET, CONFIDENCE = 0.002, 0.9
+CLOSE = 2e-3  # of the largest weight: what 32 bits leave of some ten thousand steps, in another order of summation
 
 PROBE = """
 #include "em_train.h"
@@ -95,3 +98,30 @@ class CTrainer(CMixture):
     def labels(self, codes):
         """The mixture's class indices of codes ``(n, F + C)``."""
         return np.array([self.predict(row).label for row in codes])
+
+
+def near(found, expected, close):
+    return np.abs(found - expected).max() <= close * np.abs(expected).max()
+
+
+def assert_same(trainer, expert, profile, weights, taps, close=CLOSE, apart=0.0):
+    """A trained mixture is Python's: before rounding, as a profile, in its verdict, and in 99.5 % of its answers."""
+    made = trainer.profile()
+    local, gate = trainer.parts(profile)
+    assert near(local, weights.local, close)
+    assert near(gate, weights.gate, close)
+    for name in ("local", "gate"):
+        codes, expected = (getattr(of, name).weights.codes.astype(int) for of in (made, profile))
+        assert (codes != expected).mean() <= 0.01
+        assert np.abs(codes - expected).max() <= 2
+    found, said = made.verdict, profile.verdict
+    assert (found.accepted, found.wanted) == (said.accepted, said.wanted)
+    assert abs(found.threshold - said.threshold) <= apart
+    assert found.generic_loss == pytest.approx(said.generic_loss, abs=1e-6)
+    assert found.user_gain == pytest.approx(said.user_gain, abs=0.5 / max(made.samples, 20))
+    assert found.confidence == pytest.approx(said.confidence, abs=1e-5)
+    assert (made.samples, made.budget, made.symbols) == (profile.samples, np.float32(BUDGET), profile.symbols)
+    assert made.gate.bias == pytest.approx(profile.gate.bias, rel=CLOSE)
+    answers = MixtureOfExperts(expert, profile)
+    expected = answers.explain_taps(taps).probabilities.argmax(axis=1)
+    assert (trainer.labels(codes_of(expert, taps)) == expected).mean() >= 0.995

@@ -2,14 +2,12 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_runner import edgemoe, failure
+from cli_runner import edgemoe, failure, interrupted
 
 torch = pytest.importorskip("torch", reason="pruning needs torch: pip install 'edgemoe[train]'")
 pytest.importorskip("torch_pruning")
@@ -165,14 +163,6 @@ def test_another_schedule_interrupted_after_its_first_epoch_ends_with_the_same_b
     whole, run = tmp_path / "whole", tmp_path / "run"
     options = ("--shape", "2-3-7", "--schedule", "dpf", "--criterion", "magnitude", "--epochs", 3)
     assert call(folder, whole, *options) == 0
-
-    @contextmanager
-    def interrupted(title: str, epochs: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-        def report(event: dict[str, Any]) -> None:
-            if event.get("epoch") == 1:
-                raise KeyboardInterrupt
-
-        yield report
 
     with monkeypatch.context() as patch:
         patch.setattr(making, "epochs_bar", interrupted)

@@ -1,14 +1,12 @@
 """The verbs that train: from images to a bundle that a device can use, whatever interrupts them."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_runner import edgemoe
+from cli_runner import edgemoe, interrupted
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgemoe[train]'")
 
@@ -74,14 +72,6 @@ def test_a_run_leaves_a_bundle_that_personalizes_and_a_log_of_what_made_it(
 def test_a_run_interrupted_after_its_first_epoch_ends_with_the_same_bundle(
     data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @contextmanager
-    def interrupted(title: str, epochs: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-        def report(event: dict[str, Any]) -> None:
-            if event.get("epoch") == 1:
-                raise KeyboardInterrupt
-
-        yield report
-
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(train_global, "epochs_bar", interrupted)

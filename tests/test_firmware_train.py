@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from firmware_mixture import Status
 from firmware_tools import require_target
-from firmware_training import BUDGET, C, CTrainer, build_trainer, codes_of, samples_of, train_in_python, write_sources
+from firmware_training import (
+    BUDGET,
+    CLOSE,
+    C,
+    CTrainer,
+    assert_same,
+    build_trainer,
+    codes_of,
+    near,
+    samples_of,
+    train_in_python,
+    write_sources,
+)
 
 from edgemoe import MixtureOfExperts
 from edgemoe.classes import merge_labels
@@ -23,7 +35,6 @@ from firmware_export.toolchain import build, compile_everywhere
 
 RETAINED = 1500  # fewer could not show that the budget is kept
 PARTS = ("accept", "gate", "learn", "length", "lesson", "moment", "round", "settle", "train")
-CLOSE = 2e-3  # of the largest weight: what 32 bits leave of some ten thousand steps, in another order of summation
 ODD = 5e-3  # the same where nothing is to be learnt, and the weights go on moving to the last step
 STEP = 0.25  # between two thresholds: by so much may they differ where an answer lies on the edge of two
 
@@ -48,33 +59,6 @@ def given(ge, writer):
     """Taps and class indices of what a simulated writer gives."""
     images, labels = writer
     return ge.taps(images), np.array([ge.classes.index(label) for label in labels])
-
-
-def near(found, expected, close):
-    return np.abs(found - expected).max() <= close * np.abs(expected).max()
-
-
-def assert_same(trainer, expert, profile, weights, taps, close=CLOSE, apart=0.0):
-    """A trained mixture is Python's: before rounding, as a profile, in its verdict, and in 99.5 % of its answers."""
-    made = trainer.profile()
-    local, gate = trainer.parts(profile)
-    assert near(local, weights.local, close)
-    assert near(gate, weights.gate, close)
-    for name in ("local", "gate"):
-        codes, expected = (getattr(of, name).weights.codes.astype(int) for of in (made, profile))
-        assert (codes != expected).mean() <= 0.01
-        assert np.abs(codes - expected).max() <= 2
-    found, said = made.verdict, profile.verdict
-    assert (found.accepted, found.wanted) == (said.accepted, said.wanted)
-    assert abs(found.threshold - said.threshold) <= apart
-    assert found.generic_loss == pytest.approx(said.generic_loss, abs=1e-6)
-    assert found.user_gain == pytest.approx(said.user_gain, abs=0.5 / max(made.samples, 20))
-    assert found.confidence == pytest.approx(said.confidence, abs=1e-5)
-    assert (made.samples, made.budget, made.symbols) == (profile.samples, np.float32(BUDGET), profile.symbols)
-    assert made.gate.bias == pytest.approx(profile.gate.bias, rel=CLOSE)
-    answers = MixtureOfExperts(expert, profile)
-    expected = answers.explain_taps(taps).probabilities.argmax(axis=1)
-    assert (trainer.labels(codes_of(expert, taps)) == expected).mean() >= 0.995
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -94,7 +94,7 @@ def ask_teachers(trained: Trained, teachers: Sequence[Trained], sets: Sets, seed
     variants = max(1, min(VARIANTS, ROOM // images.nbytes - 1))
     members = [settle_normalization(teacher.network, images) for teacher in (trained, *teachers)]
     with count_bar("asking the teachers" if teachers else "asking the unpruned expert") as count:
-        ensemble = Ensemble(members) if teachers else members[0]
+        ensemble = Ensemble(members)
         lessons = prepare_lessons(ensemble, images, labels, variants, seed, count, STRENGTH)
     record: dict[str, Any] = {"variants": variants, "strength": STRENGTH}
     if teachers:

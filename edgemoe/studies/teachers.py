@@ -25,7 +25,7 @@ from edgemoe.pruning.surgery import prune
 from edgemoe.studies.bootstrap import paired_interval
 from edgemoe.studies.inputs import Inputs
 from edgemoe.studies.pictures import save
-from edgemoe.studies.teaching import settled
+from edgemoe.studies.teaching import settled, teach
 
 __all__ = ["draw", "run", "section"]
 
@@ -37,31 +37,32 @@ WAYS = {"labels": "labels alone", "unpruned": "the unpruned expert", "larger": "
 
 def run(inputs: Inputs, progress: Any) -> dict[str, Any]:
     """Retrain each shape with each way to be taught, all else alike."""
-    training, test, trained = inputs.training(), inputs.test(), inputs.trained()
-    chosen = np.random.default_rng(0).permutation(len(training.labels))[:IMAGES]
-    images, labels = training.images[chosen], training.labels[chosen]
-    unpruned, *larger = (settle_normalization(build_network(c), images) for c in (trained, *inputs.teachers()))
+    test, trained = inputs.test(), inputs.trained()
+    unpruned, lessons = teach(inputs, IMAGES, VARIANTS, STRENGTH)
+    images, labels = lessons.images[0], lessons.labels
+    larger = [settle_normalization(build_network(teacher), images) for teacher in inputs.teachers()]
     scores = find_criterion("taylor").score_channels(unpruned, images[:SCORED], labels[:SCORED])
-    members = {"labels": [unpruned], "unpruned": [unpruned], "larger": larger, "together": [unpruned, *larger]}
     record: dict[str, Any] = {
         "images": len(images), "variants": VARIANTS, "recipe": vars(RECIPE), "test": test.source,
         "tested": len(test.labels), "teachers": {}, "runs": [],
     }  # fmt: skip
+    members = {"labels": [], "unpruned": [unpruned], "larger": larger, "together": [unpruned, *larger]}
     done = 0
     for way, networks in members.items():
-        teacher = Ensemble(networks)
-        if way != "labels":
+        if networks:
+            teacher = Ensemble(networks)
             hits = _hits(teacher, test.images, test.labels)
             record["teachers"][way] = {"networks": len(networks), "accuracy": round(float(hits.mean()), 5)}
-        lessons = prepare_lessons(teacher, images, labels, VARIANTS, strength=STRENGTH)
-        recipe = replace(RECIPE, distill=0.0) if way == "labels" else RECIPE
+            if larger[0] in networks:  # the unpruned expert's answers are there already
+                lessons = prepare_lessons(teacher, images, labels, VARIANTS, strength=STRENGTH)
+        recipe = RECIPE if networks else replace(RECIPE, distill=0.0)
         for shape in SHAPES:
             model = prune(unpruned, scores, shape)
             train(model, trained.classes, images, labels, recipe, teacher=lessons)
             right = _hits(settled(model, lessons), test.images, test.labels)
             record["runs"].append({"shape": "-".join(map(str, shape)), "way": way, "right": right})
             done += 1
-            progress(done, len(members) * len(SHAPES))
+            progress(done, len(WAYS) * len(SHAPES))
     alone = {run["shape"]: run["right"] for run in record["runs"] if run["way"] == "unpruned"}
     for entry in record["runs"]:
         right = entry.pop("right")
